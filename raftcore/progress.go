@@ -1,0 +1,116 @@
+package raftcore
+
+// progressState is what the leader thinks of one peer's log (figure 2, nextIndex and matchIndex).
+type progressState uint8
+
+const (
+	// probing: where the logs agree is not known; one message is out at a time.
+	probing progressState = iota
+	// replicating: next runs ahead of the acknowledgements, within the inflight limits.
+	replicating
+	// stranded: what the peer needs is compacted. It gets empty heartbeats only.
+	stranded
+)
+
+func (s progressState) String() string {
+	return [...]string{"probing", "replicating", "stranded"}[s]
+}
+
+// progress of one peer. What happens next follows from three questions:
+//
+//	position before next known here | match known | message in flight  ->
+//	no                              | -           | -                     stranded
+//	yes                             | no          | no                    probe: entries after next-1, once
+//	yes                             | no          | yes                   wait; a response or heartbeat re-opens
+//	yes                             | yes         | below the limits      send, next moves on
+//	yes                             | yes         | at the limits         wait; a response frees
+type progress struct {
+	id      NodeID
+	state   progressState
+	match   Index // durable there, under this leader's log
+	next    Index // first entry not yet sent
+	epoch   Index // config entry that was in force when this progress began; echoed by responses
+	probed  bool  // probing: the one message is out
+	loading bool  // a LoadRequest is out
+	loaded  []Entry
+	commit  Index   // newest commit index sent
+	told    uint64  // newest round sent
+	round   uint64  // newest round echoed
+	contact Instant // last response
+	flights inflights
+	// reopened: a slot was freed in this heartbeat without an acknowledgement. Once is enough to
+	// find out that a message is lost; once per response would let late and repeated responses
+	// each send another message, whose responses are repeated, too.
+	reopened bool
+}
+
+// becomeProbing starts over after next-1.
+func (p *progress) becomeProbing(next Index) {
+	p.state, p.probed, p.next = probing, false, max(next, p.match+1)
+	p.flights.clear()
+	p.loaded = nil
+}
+
+func (p *progress) becomeReplicating() {
+	p.state, p.probed = replicating, false
+	p.next = max(p.next, p.match+1)
+	p.flights.clear()
+}
+
+// acknowledged takes a durable index from a response. It reports whether match moved.
+func (p *progress) acknowledged(match Index) bool {
+	p.probed = false
+	p.flights.freeUpTo(match)
+	if match <= p.match {
+		return false
+	}
+	p.match = match
+	p.next = max(p.next, match+1)
+	return true
+}
+
+// inflights is a ring of the messages with entries that are sent and not acknowledged.
+type inflights struct {
+	ring  []inflight // power of two, grown on demand up to the limit
+	start int
+	count int
+	bytes int
+}
+
+type inflight struct {
+	last  Index
+	bytes int
+}
+
+func (f *inflights) full(countMax, bytesMax int) bool {
+	return f.count >= countMax || f.bytes >= bytesMax
+}
+
+func (f *inflights) add(last Index, bytes int) {
+	if f.count == len(f.ring) {
+		grown := make([]inflight, max(8, 2*len(f.ring)))
+		for i := range f.count {
+			grown[i] = f.ring[(f.start+i)&(len(f.ring)-1)]
+		}
+		f.ring, f.start = grown, 0
+	}
+	f.ring[(f.start+f.count)&(len(f.ring)-1)] = inflight{last, bytes}
+	f.count++
+	f.bytes += bytes
+}
+
+func (f *inflights) freeUpTo(match Index) {
+	for f.count > 0 && f.ring[f.start].last <= match {
+		f.freeFirst()
+	}
+}
+
+// freeFirst re-opens one slot: when a peer answers and the limit is reached, the oldest message may
+// be lost (mistake 68). The caller does so once per heartbeat.
+func (f *inflights) freeFirst() {
+	f.bytes -= f.ring[f.start].bytes
+	f.start = (f.start + 1) & (len(f.ring) - 1)
+	f.count--
+}
+
+func (f *inflights) clear() { f.start, f.count, f.bytes = 0, 0, 0 }

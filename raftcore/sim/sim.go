@@ -1,0 +1,307 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"kelek/raftcore"
+)
+
+// Case names a run completely: the same case gives the same events, bit by bit.
+type Case struct {
+	Seed    uint64
+	Profile string
+	Trace   func(line string) // nil: no trace, which costs nothing
+}
+
+// Result is what a run leaves behind.
+type Result struct {
+	Case    Case
+	Nodes   int
+	Events  uint64
+	Hash    uint64 // over every event and every effect, in order
+	Virtual raftcore.Instant
+	Stats   Stats
+	Failure *Violation // nil: all invariants held
+}
+
+// Stats counts what a run met, so that a test can prove that the faults happen.
+type Stats struct {
+	Crashes    [boundaryCount]int // by the effect boundary at which they struck
+	Elections  int                // terms that had a leader
+	Committed  int                // entries
+	Acked      int                // writes
+	Unknown    int                // writes without a known outcome
+	Refused    int                // writes that were certainly not proposed
+	Reads      int                // linearizable ones that were served
+	Skipped    int                // proposals that were repeated or came after a gap
+	Truncated  int                // writes that cut the log
+	Torn       int                // crashes that left a torn record behind
+	Dropped    int                // packets
+	Duplicated int                // packets
+	Loads      int                // reads of old entries for slow peers
+	Compacted  int                // entries
+	Transfers  int                // leadership transfers that were accepted
+
+	Changes        int // of membership, that a leader has appended
+	ChangesRefused int
+	Configs        int // committed, joint ones included
+	Joined         int // nodes that began blank
+	Retired        int // nodes whose removal was committed
+	LeadersRemoved int // of those, while they led
+	Wiped          int // disks lost and added again under the old id
+}
+
+// streams are the random numbers, one stream per concern, so that a change to one concern does not
+// shift the decisions of the others.
+type streams struct {
+	setup, network, disk, faults, clients, seeds *rand.Rand
+}
+
+func newStreams(seed uint64) streams {
+	stream := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, n)) }
+	return streams{stream(1), stream(2), stream(3), stream(4), stream(5), stream(6)}
+}
+
+// phase of a run.
+type phase uint8
+
+const (
+	faulty  phase = iota // faults and load
+	partial              // healed: a random connected quorum must make progress
+	whole                // healed: every node must catch up
+	idle                 // nothing to do: heartbeats only
+	done
+)
+
+// World is one simulated cluster. One goroutine owns it, and nothing in it depends on the wall
+// clock, on map order or on addresses.
+type World struct {
+	run      Case
+	profile  *Profile
+	knobs    knobs
+	rng      streams
+	heap     heap
+	now      raftcore.Instant
+	events   uint64
+	hash     uint64
+	phase    phase
+	healedAt raftcore.Instant // since when faults are off
+	healBy   raftcore.Instant // when the healed cluster must be whole
+	progress raftcore.Index   // of the healed cluster at the last look
+	packets  uint64           // sent when the idle phase began
+
+	nodes   []*process
+	founded raftcore.Config // the first configuration
+	network network
+	clients clients
+	checker checker
+	stats   Stats
+	scratch raftcore.Message // a message being decoded
+	// A copy of eventTable: resume needs it, and a table that refers to itself does not compile.
+	runnable [eventKinds]func(w *World, p *process, e *event)
+}
+
+// Run plays one case to its end.
+func Run(c Case) Result {
+	w := newWorld(c)
+	failure := w.play()
+	return Result{
+		Case: c, Nodes: len(w.nodes), Events: w.events, Hash: w.hash, Virtual: w.now,
+		Stats: w.stats, Failure: failure,
+	}
+}
+
+func newWorld(c Case) *World {
+	w := &World{run: c, profile: profileByName(c.Profile), rng: newStreams(c.Seed)}
+	w.knobs = drawKnobs(w.rng.setup, w.profile)
+	w.runnable = eventTable
+	w.formCluster()
+	w.network.init(w)
+	w.clients.init(w)
+	w.checker.init(w)
+	return w
+}
+
+// eventTable says who takes which event. Kinds that belong to a process reach it only while the
+// same start of it is still alive, and are kept back while it is paused.
+var eventTable = [eventKinds]func(w *World, p *process, e *event){
+	evTimer:      func(_ *World, p *process, e *event) { p.timer(e.at) },
+	evDeliver:    func(w *World, p *process, e *event) { w.network.deliver(p, e.slot) },
+	evSynced:     func(_ *World, p *process, e *event) { p.synced(raftcore.Seq(e.arg)) },
+	evApply:      func(_ *World, p *process, _ *event) { p.applyNext() },
+	evLoaded:     func(_ *World, p *process, e *event) { p.loaded(int(e.arg)) },
+	evFlush:      func(w *World, p *process, _ *event) { w.flush(p) },
+	evAdvance:    func(_ *World, p *process, _ *event) { p.gathered() },
+	evResend:     func(_ *World, p *process, _ *event) { p.resend() },
+	evSession:    func(w *World, _ *process, e *event) { w.clients.session(e.arg) },
+	evDisconnect: func(_ *World, p *process, e *event) { p.disconnected(raftcore.NodeID(e.arg)) },
+	evFault:      func(w *World, _ *process, e *event) { w.fault(faultKind(e.arg)) },
+	evFaultOff:   func(w *World, p *process, e *event) { w.faultOff(faultKind(e.arg), p) },
+	evRestart:    func(_ *World, p *process, _ *event) { p.start() },
+	evResume:     func(_ *World, p *process, _ *event) { p.resume() },
+	evHealed:     func(w *World, _ *process, _ *event) { w.checkHealed() },
+}
+
+// formCluster draws the members. Either every disk holds the founding entry, or only the creator's:
+// then the others are blank, learn the configuration from their first AppendEntries, and vote
+// before that for a candidate whose configuration they have never seen.
+func (w *World) formCluster() {
+	for range w.knobs.nodes {
+		id := raftcore.NodeID(w.rng.setup.Uint64() | 1)
+		w.founded.Voters = append(w.founded.Voters, id)
+	}
+	slices.Sort(w.founded.Voters)
+	founding := raftcore.Entry{
+		Pos:  raftcore.Pos{Term: 1, Index: 1},
+		Kind: raftcore.EntryConfig, Data: raftcore.EncodeConfig(w.founded), Stamp: epoch,
+	}
+	creator := w.rng.setup.IntN(w.knobs.nodes)
+	for i, id := range w.founded.Voters {
+		p := newProcess(w, i, id)
+		p.disk.slowness = 1
+		if w.knobs.uneven {
+			p.disk.slowness += raftcore.Instant(w.rng.setup.IntN(8))
+		}
+		if !w.knobs.blank || i == creator {
+			p.disk.found(founding)
+		}
+		w.nodes = append(w.nodes, p)
+	}
+}
+
+// schedule adds an event for a process; it dies with this start of the process.
+func (w *World) schedule(p *process, delay raftcore.Instant, kind eventKind, arg uint64) {
+	w.heap.push(event{
+		at: w.now + delay, kind: kind, arg: arg, node: int8(p.index), boot: p.starts, slot: -1,
+	})
+}
+
+// scheduleWorld adds an event that no crash cancels.
+func (w *World) scheduleWorld(p *process, delay raftcore.Instant, kind eventKind, arg uint64) {
+	node := int8(-1)
+	if p != nil {
+		node = int8(p.index)
+	}
+	w.heap.push(event{at: w.now + delay, kind: kind, arg: arg, node: node, slot: -1})
+}
+
+// play runs events until the healed cluster is where it has to be, or an invariant breaks.
+func (w *World) play() (failure *Violation) {
+	defer func() {
+		if r := recover(); r != nil {
+			failure = w.violationOf(r)
+		}
+	}()
+	for _, p := range w.nodes {
+		w.scheduleWorld(p, between(w.rng.setup, 0, 20*raftcore.Millisecond), evRestart, 0)
+	}
+	w.startFaults()
+	w.clients.start()
+	for w.phase != done {
+		e := w.heap.pop()
+		w.now = e.at
+		if w.phase == faulty && (w.now >= w.knobs.duration || len(w.clients.ops) > opsMax) {
+			w.heal()
+		}
+		w.take(&e)
+	}
+	w.checker.atEnd()
+	return nil
+}
+
+// take runs one event and then looks at the node it touched.
+func (w *World) take(e *event) {
+	w.events++
+	w.fold(uint64(e.at))
+	w.fold(uint64(e.kind)<<48 ^ uint64(uint8(e.node))<<40 ^ e.arg)
+	if e.node < 0 {
+		w.runnable[e.kind](w, nil, e)
+	} else {
+		w.takeFor(w.nodes[e.node], e)
+	}
+	if w.events%fullCheckEvery == 0 {
+		w.checker.everything()
+	}
+	if w.events > eventsMax {
+		w.fail(14, "the run does not end: %d events", w.events)
+	}
+}
+
+func (w *World) takeFor(p *process, e *event) {
+	if e.boot != 0 && (p.core == nil || e.boot != p.starts) {
+		return
+	}
+	if p.paused && loopEvents[e.kind] {
+		p.keep(e)
+		return
+	}
+	w.runnable[e.kind](w, p, e)
+}
+
+// loopEvents are the kinds that a paused process does not notice before it runs again.
+var loopEvents = [eventKinds]bool{
+	evTimer: true, evDeliver: true, evSynced: true, evApply: true, evLoaded: true,
+	evAdvance: true, evResend: true, evDisconnect: true,
+}
+
+func (w *World) fold(x uint64) { w.hash = mix(w.hash, x) }
+
+func (w *World) tracing() bool { return w.run.Trace != nil }
+
+// tracef adds a line to the trace. Callers ask tracing first, so that the arguments of a line that
+// nobody wants are never boxed.
+func (w *World) tracef(p *process, format string, args ...any) {
+	who := "world"
+	if p != nil {
+		who = p.name()
+	}
+	line := fmt.Sprintf(format, args...)
+	w.run.Trace(fmt.Sprintf("%12.6f #%-7d %-7s %s", float64(w.now)/1e9, w.events, who, line))
+}
+
+// fail stops the run: an invariant, by its number in doc.go, does not hold.
+func (w *World) fail(invariant int, format string, args ...any) {
+	panic(&Violation{Invariant: invariant, Text: fmt.Sprintf(format, args...)})
+}
+
+// violationOf turns a recovered panic into a result. An assertion of the core is a finding, too.
+func (w *World) violationOf(r any) *Violation {
+	v, ok := r.(*Violation)
+	if !ok {
+		v = &Violation{Invariant: coreAssertion, Text: fmt.Sprint(r), Stack: stack()}
+	}
+	v.At, v.Event = w.now, w.events
+	return v
+}
+
+const (
+	fullCheckEvery = 1000
+	cloneEvery     = 10 * fullCheckEvery
+	eventsMax      = 3_000_000
+	// opsMax ends the faulty phase of a run with fast clients, so that all runs are alike in length.
+	opsMax = 6_000
+	// foundersMax is the largest cluster that any profile founds, nodesMax what it may become with
+	// those that were removed.
+	foundersMax = 7
+	nodesMax    = 16
+	// epoch is the log time at which worlds begin.
+	epoch raftcore.LogTime = 1_700_000_000_000
+)
+
+// between draws from [low, high), low when that is empty.
+func between(g *rand.Rand, low, high raftcore.Instant) raftcore.Instant {
+	if high <= low {
+		return low
+	}
+	return low + raftcore.Instant(g.Uint64N(uint64(high-low)))
+}
+
+// around draws from half to one and a half of mean.
+func around(g *rand.Rand, mean raftcore.Instant) raftcore.Instant {
+	return between(g, mean/2, mean+mean/2)
+}
+
+// chance is true n times out of a thousand.
+func chance(g *rand.Rand, permille int) bool { return permille > 0 && g.IntN(1000) < permille }

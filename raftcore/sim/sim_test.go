@@ -1,0 +1,228 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var (
+	seedFlag    = flag.Uint64("seed", 0, "run this seed only, with a trace of its end")
+	seedsFlag   = flag.Int("seeds", 0, "how many seeds to run; 0: as many as take a few seconds")
+	minutesFlag = flag.Float64("minutes", 0, "run new seeds for this long")
+	profileFlag = flag.String("profile", "", "run only this profile")
+	linesFlag   = flag.Int("lines", 60, "lines of trace that a failing run prints; 0: all")
+)
+
+// defaultSeeds is what `go test` runs: some seconds on two cores.
+const defaultSeeds = 250
+
+// caseOf is run number n: profiles take turns, so that every block of seeds meets all of them.
+func caseOf(n uint64) Case {
+	profile := Profiles[n%uint64(len(Profiles))].Name
+	if *profileFlag != "" {
+		profile = *profileFlag
+	}
+	return Case{Seed: n, Profile: profile}
+}
+
+// report describes a failed run: what broke, how to repeat it, and how it came to that. The run is
+// repeated for the trace, which costs nothing while nobody wants it.
+func report(r Result) string {
+	var lines []string
+	c := r.Case
+	c.Trace = func(line string) {
+		lines = append(lines, line)
+		if *linesFlag > 0 && len(lines) > 2**linesFlag {
+			lines = append(lines[:0], lines[len(lines)-*linesFlag:]...)
+		}
+	}
+	again := Run(c)
+	if *linesFlag > 0 {
+		lines = lines[max(0, len(lines)-*linesFlag):]
+	}
+	profile := profileByName(r.Case.Profile)
+	text := fmt.Sprintf("%s\n%d nodes, %s: %s; repeat with\n  go test ./raftcore/sim "+
+		"-run 'TestSeeds$' -seed %d -profile %s\n%s\n%s", r.Failure, r.Nodes, profile.Name,
+		profile.About, r.Case.Seed, profile.Name, strings.Join(lines, "\n"), r.Failure.Stack)
+	if again.Failure == nil || again.Hash != r.Hash {
+		text += fmt.Sprintf("\nNB: the repetition differs: %v", again.Failure)
+	}
+	return text
+}
+
+// runMany runs cases on all processors until next returns false, and hands each result to take.
+// next and take never run at the same time.
+func runMany(next func(n uint64) (Case, bool), take func(Result)) {
+	var wait sync.WaitGroup
+	var lock sync.Mutex
+	count := uint64(0)
+	for range runtime.GOMAXPROCS(0) {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			lock.Lock()
+			defer lock.Unlock()
+			for c, ok := next(count); ok; c, ok = next(count) {
+				count++
+				lock.Unlock()
+				r := Run(c)
+				lock.Lock()
+				take(r)
+			}
+		}()
+	}
+	wait.Wait()
+}
+
+// TestSeeds is the simulator: many seeds, all invariants, and proof that the faults really struck.
+func TestSeeds(t *testing.T) {
+	if *seedFlag != 0 {
+		if r := Run(caseOf(*seedFlag)); r.Failure != nil {
+			t.Fatal(report(r))
+		}
+		return
+	}
+	seeds, until := uint64(defaultSeeds), time.Time{}
+	if testing.Short() {
+		seeds = 20
+	}
+	first := uint64(1)
+	if *seedsFlag > 0 {
+		seeds = uint64(*seedsFlag)
+	}
+	if *minutesFlag > 0 {
+		seeds, until = 1<<62, time.Now().Add(time.Duration(*minutesFlag*float64(time.Minute)))
+		first = uint64(time.Now().UnixNano())
+	}
+	var total Stats
+	var events, failures, runs uint64
+	var virtual float64
+	begun := time.Now()
+	runMany(func(n uint64) (Case, bool) {
+		ok := n < seeds && (until.IsZero() || time.Now().Before(until))
+		return caseOf(first + n), ok && failures < 3
+	}, func(r Result) {
+		runs++
+		total.add(&r.Stats)
+		events += r.Events
+		virtual += float64(r.Virtual) / 1e9
+		if r.Failure != nil {
+			failures++
+			t.Error(report(r))
+		}
+	})
+	took := time.Since(begun).Seconds()
+	t.Logf("%d seeds, %d events in %.1f s, %.0f/s; %.0f s of cluster time\n%s\n%+v", runs, events,
+		took, float64(events)/took, virtual, total.summary(), total)
+	if *seedsFlag == 0 && *profileFlag == "" && !testing.Short() {
+		total.mustHaveMet(t)
+	}
+}
+
+// add sums up.
+func (s *Stats) add(r *Stats) {
+	for b := range s.Crashes {
+		s.Crashes[b] += r.Crashes[b]
+	}
+	for _, f := range [...]struct {
+		sum *int
+		n   int
+	}{
+		{&s.Elections, r.Elections}, {&s.Committed, r.Committed}, {&s.Acked, r.Acked},
+		{&s.Unknown, r.Unknown}, {&s.Refused, r.Refused}, {&s.Reads, r.Reads},
+		{&s.Skipped, r.Skipped}, {&s.Truncated, r.Truncated}, {&s.Torn, r.Torn},
+		{&s.Dropped, r.Dropped}, {&s.Duplicated, r.Duplicated}, {&s.Loads, r.Loads},
+		{&s.Compacted, r.Compacted}, {&s.Transfers, r.Transfers}, {&s.Changes, r.Changes},
+		{&s.ChangesRefused, r.ChangesRefused}, {&s.Configs, r.Configs}, {&s.Joined, r.Joined},
+		{&s.Retired, r.Retired}, {&s.LeadersRemoved, r.LeadersRemoved}, {&s.Wiped, r.Wiped},
+	} {
+		*f.sum += f.n
+	}
+}
+
+// summary is what one wants to know of a long run.
+func (s *Stats) summary() string {
+	crashes := 0
+	for _, n := range s.Crashes {
+		crashes += n
+	}
+	return fmt.Sprintf("%d elections, %d crashes, %d config changes (%d configurations committed; %d "+
+		"nodes joined, %d removed, %d of them leaders), %d commits", s.Elections, crashes, s.Changes,
+		s.Configs, s.Joined, s.Retired, s.LeadersRemoved, s.Committed)
+}
+
+// mustHaveMet fails when a kind of trouble never happened: a simulator that finds nothing because
+// it does nothing looks the same from outside.
+func (s *Stats) mustHaveMet(t *testing.T) {
+	for b, n := range s.Crashes {
+		if n == 0 {
+			t.Errorf("no crash %v", boundary(b))
+		}
+	}
+	for name, n := range map[string]int{
+		"elections": s.Elections, "commits": s.Committed, "acked writes": s.Acked,
+		"unknown writes": s.Unknown, "refused writes": s.Refused, "reads": s.Reads,
+		"skipped proposals": s.Skipped, "truncations": s.Truncated, "torn records": s.Torn,
+		"dropped packets": s.Dropped, "duplicates": s.Duplicated, "loads": s.Loads,
+		"compactions": s.Compacted, "transfers": s.Transfers, "config changes": s.Changes,
+		"refused config changes": s.ChangesRefused, "committed configs": s.Configs,
+		"joined nodes": s.Joined, "removed nodes": s.Retired, "removed leaders": s.LeadersRemoved,
+		"wiped nodes": s.Wiped,
+	} {
+		if n < 10 {
+			t.Errorf("only %d %s", n, name)
+		}
+	}
+}
+
+// TestKeptSeeds repeats every seed that ever failed.
+func TestKeptSeeds(t *testing.T) {
+	text, err := os.ReadFile("testdata/seeds.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		fields := strings.Fields(line)
+		if len(fields) == 0 {
+			continue
+		}
+		seed, err := strconv.ParseUint(fields[1], 10, 64)
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if r := Run(Case{Seed: seed, Profile: fields[0]}); r.Failure != nil {
+			t.Error(report(r))
+		}
+	}
+}
+
+// TestSameSeedSameRun: a run is a function of its seed, whatever ran before in the process and
+// whatever the garbage collector does.
+func TestSameSeedSameRun(t *testing.T) {
+	for n := range uint64(len(Profiles)) {
+		c := caseOf(1000 + n)
+		once, twice := Run(c), Run(c)
+		percent := debug.SetGCPercent(-1)
+		third := make(chan Result)
+		go func() { third <- Run(c) }()
+		fresh := <-third
+		debug.SetGCPercent(percent)
+		c.Trace = func(string) {}
+		traced := Run(c)
+		for _, r := range []Result{twice, fresh, traced} {
+			if r.Hash != once.Hash || r.Events != once.Events {
+				t.Errorf("seed %d, %s: hash %x after %d events, then %x after %d", c.Seed, c.Profile,
+					once.Hash, once.Events, r.Hash, r.Events)
+			}
+		}
+	}
+}
