@@ -1,0 +1,68 @@
+package store
+
+import (
+	"fmt"
+
+	"kelek/store/op"
+)
+
+func (m *machine) applyTake(o *op.Op) error {
+	p := placeOf(o.DB, o.Key)
+	old, err := m.get(p)
+	if err != nil {
+		return err
+	}
+	if wrongType(old) {
+		return m.answerError(op.ErrWrongType)
+	}
+	if old.exists() {
+		if err := m.del(p); err != nil {
+			return err
+		}
+	}
+	return m.answerString(old)
+}
+
+func (m *machine) applyDelete(o *op.Op) error {
+	var existed int64
+	for _, key := range o.Args {
+		p := placeOf(o.DB, key)
+		old, err := m.head(p)
+		if err != nil {
+			return err
+		}
+		if !old.exists() {
+			continue // or has expired, and is left to the purge
+		}
+		existed++
+		if err := m.del(p); err != nil {
+			return err
+		}
+	}
+	return m.answerInt(existed)
+}
+
+// applyFlush deletes databases with one range tombstone. ONCE entries stay: they say what was
+// answered, not what is stored. Of the deadline index only a flush of everything can get rid of so
+// easily; otherwise its entries are found to be void when they fall due.
+func (m *machine) applyFlush(o *op.Op) error {
+	first, end := o.DB, o.DB+1
+	if o.DB == op.AllDatabases {
+		first, end = 0, op.Databases
+		if err := m.dropDeadlines(); err != nil {
+			return err
+		}
+	}
+	if err := m.batch.DeleteRange([]byte{first}, []byte{end}, nil); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	m.overlay.flush(o.DB)
+	return m.answer(op.ResultOK)
+}
+
+func (m *machine) applyMember(o *op.Op) error {
+	if err := m.batch.Set(sysKey(sysMember, o.Member.ID), o.Append(nil), nil); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	return m.answer(op.ResultOK)
+}

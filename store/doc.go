@@ -1,0 +1,79 @@
+// Package store is what survives a power cut: the Raft log and the state machine of one node, in
+// two Pebble databases.
+//
+// # What
+//
+//	log/    synced. Term and vote, entries, the compacted position: log.go, logread.go, compact.go
+//	state/  never synced. What the committed entries have made: machine.go and the apply_ files
+//
+// A Store has the methods of node.Storage. One goroutine writes the log (Write, Compact), another
+// one waits for its syncs, a third one applies entries, and any number read.
+//
+// # The log
+//
+// A Write of the core is one batch: truncate, append, hard state. Pebble puts it in its write-ahead
+// log and its memtable, and Write returns; the wait that it returned ends with the sync. The next
+// batch is formed meanwhile, and batches that arrive during a sync share the next one.
+//
+// Each entry is one key. Its value is the entry as it travels between nodes, with its CRC-32C, and
+// a hash that chains it to the entry before. Small side keys say from which index on entries have
+// which term, and which entries are configurations; they change in the batch that changes the
+// entries, so a start reads as many keys as there were elections, and not the log. What a start
+// does check entry by entry is what it will use without asking a peer: the tail that the core
+// keeps in memory, and what has to be applied again.
+//
+// # The state
+//
+// The Raft log is the state's write-ahead log. Apply puts everything that some entries do into one
+// batch (data, origin records, ONCE entries, membership, the position reached) and gives it to
+// Pebble without a log. Memtables are flushed in order, and a batch is in one of them as a whole;
+// so what is on disk after a crash is the state at exactly one applied index, which stands in it,
+// and the log has the rest. The log is never compacted past that index.
+//
+// Ops see the writes of earlier ops of the same batch by way of the overlay. A plain SET reads
+// nothing at all: a read costs more than the write, and three nodes pay for it. That shapes the
+// rest: whoever needs to know what was there (a count of keys, an old deadline) has to look when it
+// asks, and not when somebody writes.
+//
+// # Time
+//
+// A key is gone once an entry stamped at or past its deadline was applied. Ops judge by the stamp
+// of their entry, views by that of the last entry applied, and no clock of this machine is ever
+// read. The index of deadlines, in order, tells the leader when to propose a purge; the purge
+// deletes what is due, and is what frees the space.
+//
+// # Errors
+//
+// Three classes. What a client did wrong is a result of the op, equal on every replica. What the
+// disk did is fatal (see fuse), or a CorruptError where it returned something else than was
+// written. What a newer version wrote is an UnknownKindError, op.UnknownCodeError or
+// op.UnknownVersionError, and stops the node as well: an entry that others apply is never skipped.
+//
+// # Invariants
+//
+//   - What Write's wait has reported is found after any crash. What it has not may be, as a prefix.
+//   - The state on disk is that of one applied index, and replaying the log from there gives the
+//     states, and the apply hashes, that there were. (crash_test.go, for both.)
+//   - base <= durable applied <= applied <= last, and the log is contiguous from base+1 to last.
+//   - After the first failed write or sync nothing is reported durable, read or applied.
+//   - How entries are batched changes nothing in the state, the system's keys included.
+//   - A record with a deadline has an entry in the index. The converse does not hold.
+//   - A ONCE request is executed at most once: it has its entry, or is above its client's floor.
+//
+// # Designs that were considered
+//
+// One database for both: a single batch would make applied and appended atomic, which nobody
+// needs, and syncs would carry every applied byte a second time. A log of plain files: a third
+// less CPU for a sync, in return for an own format of segments, truncation and recovery; Pebble
+// recycles its files, so that a sync need not update metadata, and what it costs beyond that is
+// noise at larger batches. A state in memory with snapshots: fast, and bounded by memory; restarts
+// and snapshots would take as long as the data is large. Pebble's indexed batch instead of the
+// overlay: an insert into a skiplist for each write, and a merging iterator for each read.
+//
+// # What it does not do
+//
+// It takes no decisions: when to compact, flush or purge is the node's. It holds one Raft group,
+// in keys that carry its number. It has no snapshots to send yet, no scan over keys, and no type
+// but the string. Directories are locked by the node. It does not repair: a damaged node is
+// replaced.
+package store

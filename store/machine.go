@@ -1,0 +1,424 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"kelek/raftcore"
+	"kelek/store/op"
+)
+
+// machine is state/: what the committed entries have made of the empty state.
+type machine struct {
+	db     *pebble.DB
+	fuse   *fuse
+	limits limits
+
+	// Published, for everybody. position is what the database shows, or an instant less.
+	position     atomic.Pointer[position]
+	nextDeadline atomic.Uint64 // ms; 0: none
+	expiredKeys  atomic.Uint64 // since the start
+	onceEntries  atomic.Uint64
+	counts       countCache
+	flushing     atomic.Bool
+	flushes      sync.WaitGroup
+	views        sync.Pool // of *viewScratch
+
+	// The rest belongs to the goroutine that calls Apply.
+
+	failed      error // the first; what is in memory is then ahead of the disk
+	config      raftcore.Config
+	configIndex raftcore.Index
+	origins     []origin // sorted by id; at most the members of config
+	once        onceQueue
+	deadlines   deadlines
+
+	// The batch in the making. Its memory is what overlay and deadlines point into.
+	batch    *pebble.Batch
+	overlay  overlay
+	reached  position // as of the last entry in it
+	hash     folder
+	now      uint64 // stamp of the entry being applied
+	op       op.Op
+	inner    op.Op // the one inside a CodeOnce
+	result   op.Result
+	observed batchView
+
+	key       []byte // scratch: a storeKey
+	value     []byte // scratch: the value of the last get that Pebble answered
+	onceKey   []byte
+	onceValue []byte
+	digits    [20]byte
+}
+
+// origin is the last proposal of one node that was applied. See design.md 5.
+type origin struct {
+	id        raftcore.NodeID
+	boot, seq uint64
+	dirty     bool // not in the batch yet
+}
+
+const (
+	// batchBytesInitial holds what is applied at once under a usual load; batchBytesKept is what
+	// may stay allocated after an unusual one.
+	batchBytesInitial = 64 << 10
+	batchBytesKept    = 4 << 20
+	scratchBytesKept  = 1 << 20
+)
+
+func newMachine(db *pebble.DB, f *fuse, l limits) *machine {
+	m := &machine{db: db, fuse: f, limits: l}
+	m.views.New = func() any { return new(viewScratch) }
+	m.batch = db.NewBatch(pebble.WithInitialSizeBytes(batchBytesInitial),
+		pebble.WithMaxRetainedSizeBytes(batchBytesKept))
+	m.overlay.reset()
+	m.observed.m = m
+	m.position.Store(&position{})
+	return m
+}
+
+// load reads what the machine keeps in memory beside the database.
+func (m *machine) load() error {
+	if err := m.loadPosition(); err != nil {
+		return err
+	}
+	if err := m.loadConfig(); err != nil {
+		return err
+	}
+	if err := m.loadOrigins(); err != nil {
+		return err
+	}
+	if err := m.once.load(m.db); err != nil {
+		return err
+	}
+	m.onceEntries.Store(m.once.len())
+	return m.loadDeadlines()
+}
+
+func (m *machine) loadPosition() error {
+	var p position
+	_, err := get(m.db, []byte{sysPosition}, "the state", p.decode)
+	m.reached = p
+	m.position.Store(&p)
+	return err
+}
+
+func (m *machine) loadConfig() error {
+	_, err := get(m.db, []byte{sysConfig}, "the state", func(value []byte) (err error) {
+		if len(value) < 8 {
+			return corrupt("the membership", "it has %d bytes", len(value))
+		}
+		m.configIndex = raftcore.Index(binary.BigEndian.Uint64(value))
+		if m.config, err = raftcore.DecodeConfig(value[8:]); err != nil {
+			return corrupt("the membership", "%w", err)
+		}
+		return nil
+	})
+	return err
+}
+
+func (m *machine) loadOrigins() error {
+	return eachSys(m.db, sysOrigin, func(id uint64, value []byte) error {
+		if len(value) != 16 {
+			return corrupt("an origin record", "it has %d bytes", len(value))
+		}
+		m.origins = append(m.origins, origin{
+			id:   raftcore.NodeID(id),
+			boot: binary.BigEndian.Uint64(value),
+			seq:  binary.BigEndian.Uint64(value[8:]),
+		})
+		return nil
+	})
+}
+
+// eachSys visits the numbered system records of one kind, in order.
+func eachSys(r pebble.Reader, kind byte, visit func(number uint64, value []byte) error) error {
+	it, err := r.NewIter(&pebble.IterOptions{
+		LowerBound: []byte{kind}, UpperBound: []byte{kind + 1},
+	})
+	if err != nil {
+		return readError("the state", err)
+	}
+	defer it.Close()
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return readError("the state", err)
+		}
+		if len(it.Key()) != 9 {
+			return corrupt("a system record", "its key is % x", it.Key())
+		}
+		if err := visit(binary.BigEndian.Uint64(it.Key()[1:]), value); err != nil {
+			return err
+		}
+	}
+	return readErrorOf("the state", it.Error())
+}
+
+// Apply applies consecutive committed entries in one batch. See node.Storage.
+func (m *machine) Apply(entries []raftcore.Entry, observers []op.Observer) error {
+	if m.failed == nil {
+		m.failed = m.fuse.err()
+	}
+	for i := range entries {
+		if m.failed != nil {
+			return m.failed
+		}
+		var observer op.Observer
+		if i < len(observers) {
+			observer = observers[i]
+		}
+		m.failed = m.applyEntry(&entries[i], observer)
+	}
+	if m.failed == nil && len(entries) > 0 {
+		m.failed = m.commit()
+	}
+	return m.failed
+}
+
+// applyEntry applies one entry, of which nothing is visible before commit.
+func (m *machine) applyEntry(e *raftcore.Entry, observer op.Observer) error {
+	if e.Index != m.reached.index+1 || e.Stamp < m.reached.stamp {
+		return fmt.Errorf("store: apply %v stamped %d after %d stamped %d",
+			e.Pos, e.Stamp, m.reached.index, m.reached.stamp)
+	}
+	m.now = uint64(e.Stamp)
+	m.hash.begin(m.reached.hash, e)
+	switch e.Kind {
+	case raftcore.EntryNormal:
+		if err := m.applyProposal(e, observer); err != nil {
+			return fmt.Errorf("apply %v: %w", e.Pos, err)
+		}
+	case raftcore.EntryConfig:
+		if err := m.applyConfig(e); err != nil {
+			return fmt.Errorf("apply %v: %w", e.Pos, err)
+		}
+	case raftcore.EntryNoop:
+	default:
+		return &UnknownKindError{e.Pos, e.Kind}
+	}
+	m.reached = position{e.Index, e.Term, e.Stamp, m.hash.sum()}
+	return nil
+}
+
+// commit makes the batch visible: data, origin records and the position up to which they go, all or
+// nothing. It is not synced; what a crash takes away is in the log.
+func (m *machine) commit() error {
+	for i := range m.origins {
+		if o := &m.origins[i]; o.dirty {
+			value := appendUint64(appendUint64(make([]byte, 0, 16), o.boot), o.seq)
+			if err := m.batch.Set(sysKey(sysOrigin, uint64(o.id)), value, nil); err != nil {
+				return err
+			}
+			o.dirty = false
+		}
+	}
+	reached := m.reached
+	if err := m.batch.Set([]byte{sysPosition}, reached.append(nil), nil); err != nil {
+		return err
+	}
+	if err := m.db.Apply(m.batch, pebble.NoSync); err != nil {
+		return m.fuse.blow(fmt.Errorf("write state: %w", err))
+	}
+	// In this order: whoever sees the position finds at least its state. See liveView.
+	m.position.Store(&reached)
+	m.nextDeadline.Store(m.deadlines.next)
+	m.onceEntries.Store(m.once.len())
+	m.renew()
+	return m.fuse.err()
+}
+
+// renew empties what belongs to one batch.
+func (m *machine) renew() {
+	m.batch.Reset()
+	m.overlay.reset()
+	m.deadlines.renew()
+	for _, scratch := range [...]*[]byte{
+		&m.key, &m.value, &m.onceKey, &m.onceValue, &m.observed.key, &m.observed.body, &m.hash.b,
+	} {
+		if cap(*scratch) > scratchBytesKept {
+			*scratch = nil
+		}
+	}
+}
+
+// applyProposal executes the ops of a proposal that the rule of design.md 5 admits.
+func (m *machine) applyProposal(e *raftcore.Entry, observer op.Observer) error {
+	var p op.Proposal
+	if err := op.DecodeProposal(e.Data, &p); err != nil {
+		return err
+	}
+	if !m.admit(&p) {
+		return nil
+	}
+	m.hash.addData(e.Data)
+	rest := p.Ops
+	for i := range int(p.Count) {
+		var err error
+		if rest, err = op.Decode(rest, &m.op); err != nil {
+			return fmt.Errorf("op %d of %d: %w", i+1, p.Count, err)
+		}
+		m.result = op.Result{}
+		if err := m.execute(&m.op); err != nil {
+			return fmt.Errorf("op %d of %d: %w", i+1, p.Count, err)
+		}
+		m.hash.addResult(&m.result)
+		if observer != nil {
+			observer.Applied(i, &m.result, &m.observed)
+		}
+	}
+	if len(rest) != 0 {
+		return fmt.Errorf("%w: %d bytes after the last of %d ops",
+			op.ErrMalformed, len(rest), p.Count)
+	}
+	return nil
+}
+
+// admit decides whether a proposal is executed here, or is a copy or a straggler, and if so notes
+// that it was. Without a record, only a member of the configuration in force may begin: ids are
+// never used again, so what is left of a removed node dies here.
+func (m *machine) admit(p *op.Proposal) bool {
+	id := raftcore.NodeID(p.Origin)
+	at, known := m.findOrigin(id)
+	if !known {
+		if p.Seq != 1 || !m.config.IsMember(id) {
+			return false
+		}
+		m.origins = slices.Insert(m.origins, at, origin{id: id})
+	}
+	o := &m.origins[at]
+	next := p.Boot == o.boot && p.Seq == o.seq+1
+	first := p.Seq == 1 && (!known || p.Boot > o.boot)
+	if !next && !first {
+		return false
+	}
+	*o = origin{id, p.Boot, p.Seq, true}
+	return true
+}
+
+func (m *machine) findOrigin(id raftcore.NodeID) (at int, found bool) {
+	return slices.BinarySearchFunc(m.origins, id, func(o origin, id raftcore.NodeID) int {
+		switch {
+		case o.id < id:
+			return -1
+		case o.id > id:
+			return 1
+		}
+		return 0
+	})
+}
+
+// applyConfig takes a configuration over, and drops what is kept of nodes that left it.
+func (m *machine) applyConfig(e *raftcore.Entry) error {
+	config, err := raftcore.DecodeConfig(e.Data)
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	for _, id := range m.config.Members() {
+		if config.IsMember(id) {
+			continue
+		}
+		for _, kind := range [...]byte{sysOrigin, sysMember} {
+			if err := m.batch.Delete(sysKey(kind, uint64(id)), nil); err != nil {
+				return err
+			}
+		}
+		if at, found := m.findOrigin(id); found {
+			m.origins = slices.Delete(m.origins, at, at+1)
+		}
+	}
+	m.config, m.configIndex = config, e.Index
+	m.hash.addData(e.Data)
+	value := append(appendUint64(nil, uint64(e.Index)), e.Data...)
+	return m.batch.Set([]byte{sysConfig}, value, nil)
+}
+
+// Applied is the last applied index and its stamp. See node.Storage.
+func (m *machine) Applied() (raftcore.Index, raftcore.LogTime) {
+	p := m.position.Load()
+	return p.index, p.stamp
+}
+
+// ApplyHash is the running hash over all applied effects. See node.Storage.
+func (m *machine) ApplyHash() (raftcore.Index, uint64) {
+	p := m.position.Load()
+	return p.index, p.hash
+}
+
+// DurableApplied is the applied index that would survive a power cut now. See node.Storage. It
+// reads the position past the memtables, which is what a crash would leave: they are flushed in
+// order, and each batch is in one of them as a whole.
+func (m *machine) DurableApplied() (raftcore.Index, error) {
+	if err := m.fuse.err(); err != nil {
+		return 0, err
+	}
+	it, err := m.db.NewIter(&pebble.IterOptions{
+		LowerBound: []byte{sysPosition}, UpperBound: []byte{sysPosition + 1},
+		OnlyReadGuaranteedDurable: true,
+	})
+	if err != nil {
+		return 0, readError("the state", err)
+	}
+	defer it.Close()
+	if !it.First() {
+		return 0, readErrorOf("the state", it.Error())
+	}
+	value, err := it.ValueAndErr()
+	if err != nil {
+		return 0, readError("the state", err)
+	}
+	var p position
+	err = p.decode(value)
+	return p.index, err
+}
+
+// FlushState makes everything applied so far durable, in the background. See node.Storage. One
+// flush at a time: a second one that waited for the first would hold up Apply.
+func (m *machine) FlushState() error {
+	durable, err := m.DurableApplied()
+	if err != nil {
+		return err
+	}
+	if durable == m.position.Load().index || !m.flushing.CompareAndSwap(false, true) {
+		return nil
+	}
+	done, err := m.db.AsyncFlush()
+	if err != nil {
+		m.flushing.Store(false)
+		return m.fuse.blow(fmt.Errorf("flush state: %w", err))
+	}
+	m.flushes.Add(1)
+	go func() {
+		defer m.flushes.Done()
+		<-done
+		m.flushing.Store(false)
+	}()
+	return nil
+}
+
+// Members lists the recorded members. See node.Storage.
+func (m *machine) Members() ([]op.Member, error) {
+	var members []op.Member
+	err := eachSys(m.db, sysMember, func(id uint64, value []byte) error {
+		var o op.Op
+		rest, err := op.Decode(value, &o)
+		if err != nil || len(rest) != 0 || o.Code != op.CodeMember || o.Member.ID != id {
+			return corrupt("a member record", "of %016x, with code %d: %v", id, o.Code, err)
+		}
+		members = append(members, o.Member)
+		return nil
+	})
+	return members, err
+}
+
+// close makes the state durable, so that the next start has nothing to replay, and closes it.
+func (m *machine) close() error {
+	m.flushes.Wait()
+	return errors.Join(m.db.Flush(), m.batch.Close(), m.db.Close())
+}

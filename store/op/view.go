@@ -1,0 +1,89 @@
+package op
+
+// Type is what a key holds. The numbers are stored with every value and never change.
+type Type uint8
+
+const (
+	TypeNone   Type = 0
+	TypeString Type = 1
+)
+
+// String returns the word of Redis's TYPE command.
+func (t Type) String() string {
+	if t == TypeString {
+		return "string"
+	}
+	return "none"
+}
+
+// Value is one key's content as a View sees it.
+type Value struct {
+	Type     Type
+	Deadline uint64 // log time in ms at which the key is gone; 0: never
+	Bytes    []byte // the string; appended to the buffer that the caller passed
+}
+
+// View is a read-only state of the store at one log time. Expired keys are not there. Methods that
+// return an error do so only when storage cannot be read.
+type View interface {
+	// LogTime is the stamp of the last applied entry, in ms since the Unix epoch.
+	LogTime() uint64
+	// Get looks a key up. Value.Bytes is appended to buf, which may be nil. A missing or expired key
+	// has Type == TypeNone.
+	Get(db uint8, key, buf []byte) (Value, error)
+	// Head is Get without the content: type, deadline and the length of the value in bytes.
+	Head(db uint8, key []byte) (Value, int, error)
+	// Count is the number of keys in a database and how many of them have a deadline. It is exact
+	// and may read the whole database.
+	Count(db uint8) (keys, expires int64, err error)
+	// Close releases the view. A view is not used after Close.
+	Close()
+}
+
+// Observer is told what each op of a proposal did. The applier calls it on the origin only.
+type Observer interface {
+	// Applied is called once per op, in order, directly after op i took effect on this node. v sees
+	// the state at that very place of the log: after op i and before op i+1. r and v are valid
+	// during the call only.
+	Applied(i int, r *Result, v View)
+}
+
+// Sink receives what happens to one Submission. Its methods run on the node's goroutines: they must
+// be short and must not block. In Applied, i counts the ops of the submission from 0.
+type Sink interface {
+	Observer
+	// Resolve is called exactly once, at the end: nil after the last Applied and after the state is
+	// visible to new views, or one of the Err values of this package without any Applied. After it
+	// the node keeps no reference to the submission, and the memory may be used again. It may be
+	// called before Propose returns, on the goroutine that called it. A node whose storage failed
+	// never calls it: what it said could not be trusted.
+	Resolve(err error)
+	// Gone reports that the client hung up, so that an op which still waits for a leader need not be
+	// proposed at all. It may do a system call.
+	Gone() bool
+}
+
+// Submission is the ops that one connection wants replicated, in order, as one unit of waiting. The
+// node does not change Ops, copies them when it numbers them, and keeps nothing after Resolve.
+type Submission struct {
+	Ops   []byte // encoded ops, one after the other
+	Count int    // how many; at least 1
+	Sink  Sink
+
+	Node SubmissionState // the node's own fields; the submitter leaves them alone
+}
+
+// SubmissionState belongs to the node while it holds the submission, which resets it on arrival.
+type SubmissionState struct {
+	Deadline uint64 // node's monotonic clock, ns
+	Held     bool   // waited without a leader
+}
+
+// ReadRequest asks for permission to read the state of this node.
+type ReadRequest struct {
+	// Resolve is called exactly once: nil when a View opened from now on is linearizable with
+	// respect to the time at which the request was submitted; otherwise one of the Err values.
+	Resolve func(err error)
+
+	Deadline uint64 // owned by the node
+}

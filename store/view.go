@@ -1,0 +1,272 @@
+package store
+
+import (
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"kelek/raftcore"
+	"kelek/store/op"
+)
+
+// Three views of the state, for three kinds of reader:
+//
+//	liveView    what is applied now; a Get of it costs what Pebble's costs, and opening it nothing
+//	stableView  one instant, held by a snapshot of Pebble: for MGET, SCAN, DBSIZE
+//	batchView   inside Apply, between two ops: for replies that depend on other keys
+//
+// All of them decide about expiry by log time alone.
+
+// View opens a read view of what is applied now. See node.Storage.
+func (m *machine) View(stable bool) op.View {
+	if !stable {
+		return (*liveView)(m)
+	}
+	return m.stableView()
+}
+
+func (m *machine) stableView() *stableView {
+	v := &stableView{m: m, snapshot: m.db.NewSnapshot()}
+	// The snapshot may be newer than the published position, so the position is its own.
+	_, v.err = get(v.snapshot, []byte{sysPosition}, "the state", v.position.decode)
+	return v
+}
+
+// viewScratch is a buffer for one storeKey.
+type viewScratch struct{ key []byte }
+
+// lookup reads the record of a key, as of a log time, and hands it to visit, which must not keep
+// it.
+func (m *machine) lookup(
+	r pebble.Reader, now raftcore.LogTime, db uint8, key []byte, visit func(record),
+) error {
+	scratch := m.views.Get().(*viewScratch)
+	defer m.views.Put(scratch)
+	scratch.key = placeOf(db, key).append(scratch.key[:0])
+	_, err := get(r, scratch.key, "the state", func(value []byte) error {
+		found, err := parseRecord(value)
+		if found = found.at(uint64(now)); found.exists() {
+			visit(found)
+		}
+		return err
+	})
+	return err
+}
+
+// fetch is op.View.Get over a reader.
+func (m *machine) fetch(
+	r pebble.Reader, now raftcore.LogTime, db uint8, key, buf []byte,
+) (v op.Value, err error) {
+	err = m.lookup(r, now, db, key, func(found record) { v = valueOf(found, buf) })
+	return v, err
+}
+
+func (m *machine) fetchHead(
+	r pebble.Reader, now raftcore.LogTime, db uint8, key []byte,
+) (v op.Value, bodyBytes int, err error) {
+	err = m.lookup(r, now, db, key, func(found record) {
+		v, bodyBytes = headOf(found)
+	})
+	return v, bodyBytes, err
+}
+
+func valueOf(r record, buf []byte) op.Value {
+	return op.Value{Type: r.kind, Deadline: r.deadline, Bytes: append(buf, r.body...)}
+}
+
+func headOf(r record) (op.Value, int) {
+	return op.Value{Type: r.kind, Deadline: r.deadline}, len(r.body)
+}
+
+// liveView reads what is applied at the moment of each call. It has no state of its own.
+//
+// Each Get answers from a state that was current during the call, though it reads two things, the
+// log time and the key, while entries are applied. It reads the log time first. Let T be that time,
+// S the state it belongs to, and r the record that is then found, in S or a later state.
+//
+//	deadline of r > T: if r was in S already, it was alive there. Otherwise it came after S, during
+//	the call, and was alive when it came, since no record is written with a deadline that has come.
+//	deadline of r <= T: r was written before S, for the same reason, and had expired in S; no write
+//	came between S and the read. So the key was gone, during the whole call.
+//
+// The other way round it would fail: r is read, then the key is written again with a later
+// deadline, then log time passes the deadline of r. The answer would be "gone", and it never was.
+type liveView machine
+
+func (v *liveView) machine() *machine { return (*machine)(v) }
+
+func (v *liveView) LogTime() uint64 { return uint64(v.machine().position.Load().stamp) }
+
+func (v *liveView) Get(db uint8, key, buf []byte) (op.Value, error) {
+	m := v.machine()
+	now := m.position.Load().stamp
+	return m.fetch(m.db, now, db, key, buf)
+}
+
+func (v *liveView) Head(db uint8, key []byte) (op.Value, int, error) {
+	m := v.machine()
+	now := m.position.Load().stamp
+	return m.fetchHead(m.db, now, db, key)
+}
+
+// Count has to see one state, which only a stable view does.
+func (v *liveView) Count(db uint8) (keys, expires int64, err error) {
+	stable := v.machine().stableView()
+	defer stable.Close()
+	return stable.Count(db)
+}
+
+func (v *liveView) Close() {}
+
+// stableView reads one state.
+type stableView struct {
+	m        *machine
+	snapshot *pebble.Snapshot
+	position position
+	err      error // the position could not be read
+}
+
+func (v *stableView) LogTime() uint64 { return uint64(v.position.stamp) }
+
+func (v *stableView) Get(db uint8, key, buf []byte) (op.Value, error) {
+	if v.err != nil {
+		return op.Value{}, v.err
+	}
+	return v.m.fetch(v.snapshot, v.position.stamp, db, key, buf)
+}
+
+func (v *stableView) Head(db uint8, key []byte) (op.Value, int, error) {
+	if v.err != nil {
+		return op.Value{}, 0, v.err
+	}
+	return v.m.fetchHead(v.snapshot, v.position.stamp, db, key)
+}
+
+func (v *stableView) Count(db uint8) (keys, expires int64, err error) {
+	if v.err != nil {
+		return 0, 0, v.err
+	}
+	return v.m.counts.count(v.position.index, db, func() (tally, error) {
+		return countStored(v.snapshot, db, uint64(v.position.stamp), nil)
+	})
+}
+
+func (v *stableView) Close() { _ = v.snapshot.Close() }
+
+// batchView reads the state after the op that an observer is told of. It is used on the applier's
+// goroutine only. It has a scratch of its own: the result that the observer holds may be in the
+// machine's.
+type batchView struct {
+	m    *machine
+	key  []byte
+	body []byte
+}
+
+func (v *batchView) record(db uint8, key []byte, limit int) (record, error) {
+	p := placeOf(db, key)
+	v.key = p.append(v.key[:0])
+	value, found, err := v.m.read(p.prefix, v.key, &v.body, limit)
+	if err != nil || !found {
+		return record{}, err
+	}
+	r, err := parseRecord(value)
+	return r.at(v.m.now), err
+}
+
+func (v *batchView) LogTime() uint64 { return v.m.now }
+
+func (v *batchView) Get(db uint8, key, buf []byte) (op.Value, error) {
+	r, err := v.record(db, key, everything)
+	if err != nil || !r.exists() {
+		return op.Value{}, err
+	}
+	return valueOf(r, buf), nil
+}
+
+func (v *batchView) Head(db uint8, key []byte) (op.Value, int, error) {
+	r, err := v.record(db, key, everything)
+	if err != nil || !r.exists() {
+		return op.Value{}, 0, err
+	}
+	value, bodyBytes := headOf(r)
+	return value, bodyBytes, nil
+}
+
+// Count is that of the database without what the batch has touched, and of what the batch has put.
+func (v *batchView) Count(db uint8) (keys, expires int64, err error) {
+	m := v.m
+	t, err := countStored(m.db, db, m.now, v.touched)
+	if err != nil {
+		return 0, 0, err
+	}
+	m.overlay.each(db, m.batch.Repr(), func(_, value []byte) {
+		var r record
+		if r, err = parseRecord(value); err == nil {
+			t.add(r.at(m.now))
+		}
+	})
+	return t.keys, t.expires, err
+}
+
+func (v *batchView) Close() {}
+
+// tally is a number of keys and how many of them have a deadline.
+type tally struct{ keys, expires int64 }
+
+func (t *tally) add(r record) {
+	if r.exists() {
+		t.keys++
+	}
+	if r.exists() && r.deadline != 0 {
+		t.expires++
+	}
+}
+
+// countStored counts the keys of a database one by one, without those that skip names. It is exact
+// and slow: writes do not read what they replace, so nobody knows without looking whether a SET
+// made a new key.
+func countStored(
+	r pebble.Reader, db uint8, now uint64, skip func(storeKey []byte) bool,
+) (t tally, err error) {
+	err = eachRecord(r, []byte{db}, []byte{db + 1}, func(storeKey []byte, found record) bool {
+		if skip == nil || !skip(storeKey) {
+			t.add(found.at(now))
+		}
+		return true
+	})
+	return t, err
+}
+
+// countCache keeps the counts of one state, so that asking again while nothing is written costs
+// nothing: INFO asks for 16 of them every second.
+type countCache struct {
+	mu     sync.Mutex
+	index  raftcore.Index
+	known  [op.Databases]bool
+	counts [op.Databases]tally
+}
+
+// count returns the count of db at index, computed by scan unless it is known.
+func (c *countCache) count(
+	index raftcore.Index, db uint8, scan func() (tally, error),
+) (keys, expires int64, err error) {
+	c.mu.Lock()
+	if c.index == index && c.known[db] {
+		defer c.mu.Unlock()
+		return c.counts[db].keys, c.counts[db].expires, nil
+	}
+	c.mu.Unlock()
+	t, err := scan()
+	if err != nil {
+		return 0, 0, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if index > c.index {
+		c.index, c.known = index, [op.Databases]bool{}
+	}
+	if index == c.index {
+		c.counts[db], c.known[db] = t, true
+	}
+	return t.keys, t.expires, nil
+}
