@@ -1,0 +1,123 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"kelek/raftcore"
+	"kelek/store/op"
+)
+
+// Options of a Node. Zero durations and limits mean their defaults.
+type Options struct {
+	// Self is this node as the cluster shall know it. ID, Name and PeerAddr must be set. It is
+	// proposed as a CodeMember op whenever the recorded one differs.
+	Self op.Member
+	Boot uint64 // number of this start, from 1; never used before with this ID
+	Seed uint64 // of the election time-outs; from the crypto source in production
+
+	ElectionTimeout time.Duration // a follower campaigns after one to two of these; 500 ms
+	Heartbeat       time.Duration // 50 ms
+	// FastElection is within how long a follower campaigns once the connection to the leader broke.
+	// It is drawn at random, so that two survivors seldom ask at the same moment; 30 ms.
+	FastElection time.Duration
+
+	// RequestTimeout is how long a submission or a read waits before it is told something else than
+	// its result; 10 s.
+	RequestTimeout time.Duration
+	// PipelineDelay is how long submissions wait at most for their proposal to grow while others
+	// are on their way, if the window has place: 2 ms. Where a commit takes less, it changes
+	// nothing; over long distances it keeps more than one proposal on the way.
+	PipelineDelay time.Duration
+	// LogKeepBytes is how much log is kept for a member that is down or slow without a word;
+	// 256 MiB. Beyond it the log is kept as well, since the member could not catch up without it,
+	// and the leader warns and names the member.
+	LogKeepBytes int64
+	// FlushLogBytes is how much log may lie between what is applied and what of it is durable
+	// before the state is flushed, so that the log can shrink; 64 MiB.
+	FlushLogBytes int64
+
+	// Reinvite, when not nil, is called about once a second with the configuration in force, on a
+	// goroutine of the node: see Greeter.Reinvite.
+	Reinvite func(raftcore.Config)
+
+	Limits Limits
+	Logger zerolog.Logger
+	// Clock is the monotonic and the wall clock; nil: MachineClock.
+	Clock Clock
+}
+
+// Clock tells the monotonic time, which never goes back, and the wall clock, which may.
+type Clock func() (raftcore.Instant, raftcore.LogTime)
+
+// MachineClock reads both clocks of the machine. The monotonic one starts at one second, since zero
+// means "never" in several places. The transport must stamp with the same one.
+func MachineClock() Clock {
+	start := time.Now()
+	return func() (raftcore.Instant, raftcore.LogTime) {
+		now := time.Now()
+		return raftcore.Instant(now.Sub(start)) + raftcore.Second, raftcore.LogTime(now.UnixMilli())
+	}
+}
+
+func (o *Options) setDefaults() {
+	orDefault(&o.ElectionTimeout, 500*time.Millisecond)
+	orDefault(&o.Heartbeat, 50*time.Millisecond)
+	orDefault(&o.FastElection, min(30*time.Millisecond, o.ElectionTimeout))
+	orDefault(&o.RequestTimeout, 10*time.Second)
+	orDefault(&o.PipelineDelay, 2*time.Millisecond)
+	orDefault(&o.LogKeepBytes, 256<<20)
+	orDefault(&o.FlushLogBytes, 64<<20)
+	o.Limits.setDefaults()
+	if o.Clock == nil {
+		o.Clock = MachineClock()
+	}
+}
+
+func orDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func (o *Options) validate() error {
+	switch {
+	case o.Self.ID == 0:
+		return errors.New("node: the node id must not be 0")
+	case o.Boot == 0:
+		return errors.New("node: the boot number must not be 0")
+	case o.RequestTimeout < 0 || o.ElectionTimeout < 0 || o.Heartbeat < 0 || o.FastElection < 0 ||
+		o.PipelineDelay < 0:
+		return errors.New("node: a time-out must not be negative")
+	case o.RequestTimeout < o.ElectionTimeout:
+		return fmt.Errorf("node: request timeout %s is shorter than the election timeout %s: "+
+			"every write would fail while a leader is replaced", o.RequestTimeout, o.ElectionTimeout)
+	}
+	return o.Limits.validate()
+}
+
+// core is what of the options concerns the protocol.
+func (o *Options) core() raftcore.Options {
+	l := &o.Limits
+	return raftcore.Options{
+		ID:                    raftcore.NodeID(o.Self.ID),
+		Boot:                  o.Boot,
+		Seed:                  o.Seed,
+		ElectionTimeout:       raftcore.Instant(o.ElectionTimeout),
+		Heartbeat:             raftcore.Instant(o.Heartbeat),
+		FastElection:          raftcore.Instant(o.FastElection),
+		MaxAppendBytes:        l.AppendBytesMax,
+		MaxInflightMessages:   l.InflightMessagesMax,
+		MaxInflightBytes:      l.InflightBytesMax,
+		MaxUncommittedEntries: l.UncommittedEntriesMax,
+		MaxUncommittedBytes:   l.UncommittedBytesMax,
+		MaxEntryBytes:         l.EntryBytesMax,
+		MaxApplyBytes:         l.ApplyQueueBytesMax,
+		MaxPendingReads:       l.PendingReadsMax,
+		LogTailBytes:          l.LogTailBytesMax,
+	}
+}

@@ -1,0 +1,132 @@
+package node
+
+import (
+	"slices"
+
+	"kelek/raftcore"
+	"kelek/raftcore/wire"
+	"kelek/store/op"
+)
+
+// joining is who the members are and how they can be reached. The configuration says who; three
+// sources say how, the later ones winning over the earlier:
+//
+//	founders   what was known when the cluster was formed
+//	recorded   what each member proposed of itself, from the state machine
+//	hellos     what a connected node says right now
+type joining struct {
+	errand   errand // our own record
+	recorded []op.Member
+	differs  bool        // our own record is not what we are; checked with each report
+	complete bool        // every member has a record
+	members  []op.Member // merged, sorted by id, ourselves included
+	peers    []op.Member // what the transport was told last
+}
+
+// membersReported takes what the state machine has recorded.
+func (n *Node) membersReported(recorded []op.Member) {
+	j := &n.joining
+	j.recorded = recorded
+	own, ok := findMember(recorded, n.options.Self.ID)
+	j.differs = !ok || own != n.options.Self
+	n.membersChanged()
+}
+
+// maybeJoin proposes what this node is, when the recorded one differs and there is a leader.
+func (n *Node) maybeJoin() {
+	j := &n.joining
+	if !j.differs || n.leader == 0 || n.stopping {
+		return
+	}
+	if j.errand.run(n, &op.Op{Code: op.CodeMember, Member: n.options.Self}) {
+		j.differs = false // until the next report says otherwise
+	}
+}
+
+// connectionChanged takes what the transport says of a connection.
+func (n *Node) connectionChanged(e *event) {
+	if e.hello == nil {
+		n.core.Disconnected(e.peer)
+	} else if e.peer == n.leader {
+		// What was forwarded on an earlier connection may have been lost with it.
+		n.resend()
+	}
+	n.membersChanged()
+	n.seen.stale = true
+}
+
+// membersChanged merges the sources, and tells the transport when its part of it changed.
+func (n *Node) membersChanged() {
+	j := &n.joining
+	j.members = n.mergeMembers(n.transport.Hellos())
+	j.complete = true
+	peers := make([]op.Member, 0, len(j.members))
+	for _, m := range j.members {
+		if _, ok := findMember(j.recorded, m.ID); !ok {
+			j.complete = false
+		}
+		if m.ID != n.options.Self.ID {
+			peers = append(peers, m)
+		}
+	}
+	if !slices.Equal(peers, j.peers) {
+		j.peers = peers
+		n.transport.SetPeers(slices.Clone(peers))
+	}
+}
+
+// mergeMembers lists everybody in the configuration. A node that was invited and has no log yet has
+// no configuration: its founders have to do.
+func (n *Node) mergeMembers(hellos []wire.Hello) []op.Member {
+	ids := n.config.Members()
+	if len(ids) == 0 {
+		for _, m := range n.founders {
+			ids = append(ids, raftcore.NodeID(m.ID))
+		}
+		slices.Sort(ids)
+	}
+	members := make([]op.Member, 0, len(ids))
+	for _, id := range ids {
+		members = append(members, n.mergeMember(uint64(id), hellos))
+	}
+	return members
+}
+
+func (n *Node) mergeMember(id uint64, hellos []wire.Hello) op.Member {
+	if id == n.options.Self.ID {
+		return n.options.Self
+	}
+	for _, h := range hellos {
+		if uint64(h.NodeID) == id {
+			return op.Member{ID: id, Name: h.Name, PeerAddr: h.PeerAddr, Addr: h.Addr,
+				ClusterAddr: h.ClusterAddr, Version: h.Build}
+		}
+	}
+	if m, ok := findMember(n.joining.recorded, id); ok {
+		return m
+	}
+	if m, ok := findMember(n.founders, id); ok {
+		return m
+	}
+	return op.Member{ID: id}
+}
+
+func findMember(list []op.Member, id uint64) (op.Member, bool) {
+	for _, m := range list {
+		if m.ID == id {
+			return m, true
+		}
+	}
+	return op.Member{}, false
+}
+
+// nameOf is what the log calls a member.
+func (n *Node) nameOf(id raftcore.NodeID) string {
+	if id == 0 {
+		return "nobody"
+	}
+	if m, ok := findMember(n.joining.members, uint64(id)); ok && m.Name != "" {
+		return m.Name
+	}
+	return hexID(id)
+}
