@@ -1,0 +1,8 @@
+package client
+
+import "syscall"
+
+const (
+	getAttributes = syscall.TCGETS
+	setAttributes = syscall.TCSETS
+)

@@ -1,0 +1,171 @@
+package command
+
+import (
+	"math"
+
+	"kelek/store/op"
+)
+
+func get(c *Call) Outcome { return query(queryGet) }
+
+func queryGet(q *Query) error {
+	v, err := q.View.Get(q.DB, q.Args[1], q.Buf[:0])
+	if err != nil {
+		return err
+	}
+	q.keep(v.Bytes)
+	q.seen(v.Type)
+	switch v.Type {
+	case op.TypeNone:
+		q.Reply.Null()
+	case op.TypeString:
+		q.Reply.Bulk(v.Bytes)
+	default:
+		q.Reply.Error(errWrongType)
+	}
+	return nil
+}
+
+// scratchBytesMax is the largest scratch that is kept for the next query.
+const scratchBytesMax = 64 << 10
+
+// keep remembers a scratch buffer that a View may have grown.
+func (q *Query) keep(buf []byte) {
+	if cap(buf) > cap(q.Buf) && cap(buf) <= scratchBytesMax {
+		q.Buf = buf
+	}
+}
+
+// seen counts a key that a read looked up.
+func (q *Query) seen(t op.Type) {
+	if t == op.TypeNone {
+		q.Misses++
+	} else {
+		q.Hits++
+	}
+}
+
+func mget(c *Call) Outcome { return query(queryMget) }
+
+func queryMget(q *Query) error {
+	keys := q.Args[1:]
+	from := len(q.Reply.Buf)
+	q.Reply.Array(len(keys))
+	for _, key := range keys {
+		if q.Reply.Full() {
+			q.Reply.Buf = q.Reply.Buf[:from]
+			q.Reply.Error(ErrReplyTooLong)
+			return nil
+		}
+		v, err := q.View.Get(q.DB, key, q.Buf[:0])
+		if err != nil {
+			return err
+		}
+		q.keep(v.Bytes)
+		q.seen(v.Type)
+		if v.Type == op.TypeString {
+			q.Reply.Bulk(v.Bytes)
+		} else {
+			q.Reply.Null()
+		}
+	}
+	return nil
+}
+
+func strlen(c *Call) Outcome { return query(queryStrlen) }
+
+func queryStrlen(q *Query) error {
+	v, n, err := q.View.Head(q.DB, q.Args[1])
+	if err != nil {
+		return err
+	}
+	q.seen(v.Type)
+	switch v.Type {
+	case op.TypeNone:
+		q.Reply.Int(0)
+	case op.TypeString:
+		q.Reply.Int(int64(n))
+	default:
+		q.Reply.Error(errWrongType)
+	}
+	return nil
+}
+
+func set(c *Call) Outcome {
+	*c.Op = op.Op{Code: op.CodePut, Key: c.Args[1], Value: c.Args[2]}
+	if bad := setOptions(c.Op, c.Args[3:], c.Spec.Name); bad != "" {
+		return c.fail(bad)
+	}
+	if c.Op.Return {
+		return c.propose(resultBytes)
+	}
+	return c.propose(resultSet)
+}
+
+func setnx(c *Call) Outcome {
+	*c.Op = op.Op{Code: op.CodePut, Cond: op.IfAbsent, Key: c.Args[1], Value: c.Args[2]}
+	return c.propose(resultSetInt)
+}
+
+func setex(c *Call) Outcome { return setWithExpiry(c, expiry{op.TTLAfter, true}) }
+
+func psetex(c *Call) Outcome { return setWithExpiry(c, expiry{op.TTLAfter, false}) }
+
+func setWithExpiry(c *Call, e expiry) Outcome {
+	*c.Op = op.Op{Code: op.CodePut, Key: c.Args[1], Value: c.Args[3]}
+	if bad := positiveExpiry(c.Op, e, c.Args[2], c.Spec.Name); bad != "" {
+		return c.fail(bad)
+	}
+	return c.propose(resultOK)
+}
+
+func getset(c *Call) Outcome {
+	*c.Op = op.Op{Code: op.CodePut, Key: c.Args[1], Value: c.Args[2], Return: true}
+	return c.propose(resultBytes)
+}
+
+func getdel(c *Call) Outcome {
+	*c.Op = op.Op{Code: op.CodeTake, Key: c.Args[1]}
+	return c.propose(resultBytes)
+}
+
+func mset(c *Call) Outcome {
+	if len(c.Args)%2 == 0 {
+		return c.fail(errArity("mset"))
+	}
+	*c.Op = op.Op{Code: op.CodePutMany, Args: c.Args[1:]}
+	return c.propose(resultOK)
+}
+
+func appendTo(c *Call) Outcome {
+	*c.Op = op.Op{Code: op.CodeAppend, Key: c.Args[1], Value: c.Args[2]}
+	return c.propose(resultInt)
+}
+
+func incr(c *Call) Outcome { return add(c, 1) }
+
+func decr(c *Call) Outcome { return add(c, -1) }
+
+func incrby(c *Call) Outcome {
+	n, ok := parseInt(c.Args[2])
+	if !ok {
+		return c.fail(errNotInteger)
+	}
+	return add(c, n)
+}
+
+func decrby(c *Call) Outcome {
+	n, ok := parseInt(c.Args[2])
+	switch {
+	case !ok:
+		return c.fail(errNotInteger)
+	case n == math.MinInt64:
+		return c.fail(errDecrOverflow)
+	}
+	return add(c, -n)
+}
+
+func add(c *Call, delta int64) Outcome {
+	*c.Op = op.Op{Code: op.CodeAdd, Key: c.Args[1], Delta: delta}
+	return c.propose(resultInt)
+}

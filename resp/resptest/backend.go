@@ -1,0 +1,207 @@
+// Package resptest is a node for tests of the RESP face: a map instead of a cluster. It executes
+// ops as the store does, one submission after the other, on a goroutine of its own, so that what a
+// connection and the node share is shared in tests, too.
+//
+// It does not replicate, forget expired keys in the background or bound anything, and its ONCE
+// table never expires. What it must get right is what clients can tell apart.
+package resptest
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kelek/store/op"
+)
+
+// Backend implements resp.Backend.
+type Backend struct {
+	mu    sync.Mutex
+	state state
+	fail  error // what submissions and reads get instead
+	hold  bool  // keep submissions and reads until Release
+	held  []func()
+	now   atomic.Uint64 // a copy of state.now, for Clock: queries ask it while the state is locked
+
+	status atomic.Pointer[op.Status]
+	work   chan func()
+	done   chan struct{}
+
+	Submissions atomic.Uint64
+	Reads       atomic.Uint64
+	Views       atomic.Uint64
+	StableViews atomic.Uint64
+	OpenViews   atomic.Int64
+}
+
+// queue is how many submissions and reads may wait for the backend's goroutine.
+const queue = 1024
+
+// New starts a backend whose clock begins at 1,000,000 ms. Close ends it.
+func New() *Backend {
+	b := &Backend{work: make(chan func(), queue), done: make(chan struct{})}
+	b.state = newState()
+	b.now.Store(b.state.now)
+	b.status.Store(SingleNode())
+	go func() {
+		defer close(b.done)
+		for f := range b.work {
+			f()
+		}
+	}()
+	return b
+}
+
+// SingleNode is the status of a cluster of one.
+func SingleNode() *op.Status {
+	self := op.Member{ID: 1, Name: "n1", PeerAddr: "127.0.0.1:7380", Addr: "127.0.0.1:6380",
+		ClusterAddr: "127.0.0.1:9380", Version: "test"}
+	return &op.Status{ClusterID: [16]byte{0x7c, 0x1e}, NodeID: 1, Name: "n1", Boot: 3, Role: "leader",
+		Term: 2, Leader: 1, FirstIndex: 1, LastIndex: 10, CommitIndex: 10, Applied: 10,
+		Members: []op.MemberStatus{{Member: self, Voter: true, Self: true, Connected: true, Match: 10}}}
+}
+
+// ThreeNodes is the status of node self in a cluster of three; leader may be 0.
+func ThreeNodes(self, leader uint64) *op.Status {
+	s := SingleNode()
+	s.NodeID, s.Leader, s.Role = self, leader, "follower"
+	if self == leader {
+		s.Role = "leader"
+	}
+	s.Members = nil
+	for id := uint64(1); id <= 3; id++ {
+		digit := string(rune('0' + id))
+		s.Members = append(s.Members, op.MemberStatus{Member: op.Member{ID: id, Name: "n" + digit,
+			PeerAddr: "127.0.0.1:738" + digit, Addr: "127.0.0.1:638" + digit,
+			ClusterAddr: "127.0.0.1:938" + digit}, Voter: true, Self: id == self, Connected: true,
+			Match: 10})
+	}
+	s.Name = "n" + string(rune('0'+self))
+	return s
+}
+
+// Close waits for what was submitted.
+func (b *Backend) Close() {
+	close(b.work)
+	<-b.done
+}
+
+// SetStatus changes what Status says. It must not be changed afterwards.
+func (b *Backend) SetStatus(s *op.Status) { b.status.Store(s) }
+
+// Status implements resp.Backend.
+func (b *Backend) Status() *op.Status { return b.status.Load() }
+
+// Fail lets every submission and read end with err; nil ends that.
+func (b *Backend) Fail(err error) {
+	b.mu.Lock()
+	b.fail = err
+	b.mu.Unlock()
+}
+
+// Hold keeps submissions and reads back, as a node without a leader does, until Release.
+func (b *Backend) Hold() {
+	b.mu.Lock()
+	b.hold = true
+	b.mu.Unlock()
+}
+
+// Held is how many wait.
+func (b *Backend) Held() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.held)
+}
+
+// Release lets go what was held, in order.
+func (b *Backend) Release() {
+	b.mu.Lock()
+	held := b.held
+	b.hold, b.held = false, nil
+	b.mu.Unlock()
+	for _, f := range held {
+		b.work <- f
+	}
+}
+
+// Advance moves log time, as an entry would.
+func (b *Backend) Advance(ms uint64) {
+	b.mu.Lock()
+	b.state.now += ms
+	b.now.Store(b.state.now)
+	b.mu.Unlock()
+}
+
+// Clock is log time, as a clock.
+func (b *Backend) Clock() time.Time {
+	return time.UnixMilli(int64(b.now.Load()))
+}
+
+func (b *Backend) enqueue(f func()) {
+	b.mu.Lock()
+	if b.hold {
+		b.held = append(b.held, f)
+		b.mu.Unlock()
+		return
+	}
+	b.mu.Unlock()
+	b.work <- f
+}
+
+// Propose implements resp.Backend.
+func (b *Backend) Propose(s *op.Submission) {
+	b.Submissions.Add(1)
+	b.enqueue(func() { b.apply(s) })
+}
+
+// Read implements resp.Backend.
+func (b *Backend) Read(r *op.ReadRequest) {
+	b.Reads.Add(1)
+	b.enqueue(func() {
+		b.mu.Lock()
+		err := b.fail
+		b.mu.Unlock()
+		r.Resolve(err)
+	})
+}
+
+func (b *Backend) apply(s *op.Submission) {
+	b.mu.Lock()
+	if b.fail != nil {
+		err := b.fail
+		b.mu.Unlock()
+		s.Sink.Resolve(err)
+		return
+	}
+	rest, err := s.Ops, error(nil)
+	var o op.Op
+	for i := range s.Count {
+		if rest, err = op.Decode(rest, &o); err != nil {
+			panic("resptest: a submission that does not decode: " + err.Error())
+		}
+		result := b.state.execute(&o)
+		s.Sink.Applied(i, &result, &view{state: &b.state})
+	}
+	if len(rest) != 0 {
+		panic("resptest: a submission with more ops than it counts")
+	}
+	b.mu.Unlock()
+	s.Sink.Resolve(nil)
+}
+
+// View implements resp.Backend. Every view is stable: it is a copy.
+func (b *Backend) View(stable bool) op.View {
+	b.Views.Add(1)
+	if stable {
+		b.StableViews.Add(1)
+	}
+	b.OpenViews.Add(1)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	copied := state{now: b.state.now}
+	for i := range b.state.dbs {
+		copied.dbs[i] = maps.Clone(b.state.dbs[i])
+	}
+	return &view{state: &copied, open: &b.OpenViews}
+}
