@@ -1,0 +1,41 @@
+// Package bench looks at kelek from outside: real processes, real sockets, the protocol only. It
+// holds the subcommands local, demo and bench, and the process tests.
+//
+// What it is. Cluster is a directory with some nodes: their ports, process ids, logs and data. It
+// starts and signals them and finds the leader by INFO. `kelek local` is Cluster with a command
+// line. Workload is clients that work on every node and record what they saw; Verdict judges the
+// record. `kelek demo` puts these together with a plan of faults. `kelek bench` puts the load of
+// package load on systems (running servers, clusters it starts, rivals, the ceilings of package
+// ceiling), lets them take turns, and tells what a command costs each of their processes.
+//
+// How the verdict works, in three independent ways, because each is blind to something:
+//
+//	audit      each client writes keys of its own, once, and remembers the acknowledged ones. At
+//	           the end all of them are read through every node. A missing one is a lost write.
+//	counters   the final value lies between the acknowledged INCRs and those plus the unknown ones.
+//	history    all commands on shared keys, with times of call and return, are checked for
+//	           linearizability (porcupine), each key by itself, against models of a register
+//	           (SET, GET, DEL, SET NX, SET GET), a counter (INCR, GET) and a text (APPEND, GET).
+//
+// A command whose connection broke, or that was answered -UNCERTAIN, may have taken effect at any
+// later time or never: it stays in the history without a return. That makes checking exponential
+// in the number of such commands per key, so a key is retired soon after one, and after a bounded
+// number of commands in any case. A checker that runs out of time says "unknown", and unknown is
+// not a pass.
+//
+// Invariants.
+//   - Only processes that this package started are signalled: the process id and the start time
+//     of the process, which no second process shares, were recorded when it started.
+//   - Clients never repeat a command by themselves. A retry would turn an unknown outcome into a
+//     second execution that nobody sees.
+//   - Whatever is deleted lies in a directory that was created by the same command, or is named by
+//     the user and holds a state file of this package.
+//   - node, store and raftcore are not imported. What cannot be seen from outside is not judged.
+//
+// Designs considered. Containers would isolate better and need an installation; a fresh machine
+// with Go alone is enough here. Checking one model of the whole store would be simpler to write and
+// hopeless to compute; linearizability is local to each key (Herlihy and Wing), so nothing is lost
+// by checking keys apart.
+//
+// What it does not do: start nodes on other machines, network partitions, full disks, clock changes.
+package bench

@@ -1,0 +1,182 @@
+package bench
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// fakeStore is a correct store in memory that speaks enough RESP for the load, with a bug on
+// demand every so many commands.
+type fakeStore struct {
+	addr string
+	bug  string
+
+	guard sync.Mutex
+	keys  map[string]string
+	old   map[string]string // the value before the last SET
+	count int
+	reads int
+}
+
+const bugEvery = 101
+
+func newFakeStore(t *testing.T, bug string) *fakeStore {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	f := &fakeStore{addr: ln.Addr().String(), bug: bug, keys: map[string]string{},
+		old: map[string]string{}}
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go f.serve(conn)
+		}
+	}()
+	return f
+}
+
+func (f *fakeStore) serve(conn net.Conn) {
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	for {
+		args, err := readCommand(in)
+		if err != nil {
+			return
+		}
+		reply := f.answer(args)
+		if reply == "" {
+			return
+		}
+		if _, err := io.WriteString(conn, reply); err != nil {
+			return
+		}
+	}
+}
+
+func readCommand(in *bufio.Reader) ([]string, error) {
+	count, err := readNumber(in, '*')
+	if err != nil {
+		return nil, err
+	}
+	args := make([]string, count)
+	for i := range args {
+		n, err := readNumber(in, '$')
+		if err != nil {
+			return nil, err
+		}
+		text := make([]byte, n+2)
+		if _, err := io.ReadFull(in, text); err != nil {
+			return nil, err
+		}
+		args[i] = string(text[:n])
+	}
+	return args, nil
+}
+
+func readNumber(in *bufio.Reader, kind byte) (int, error) {
+	line, err := in.ReadString('\n')
+	if err != nil {
+		return 0, err
+	}
+	if line[0] != kind {
+		return 0, fmt.Errorf("line %q", line)
+	}
+	return strconv.Atoi(strings.TrimRight(line[1:], "\r\n"))
+}
+
+// buggy says whether the bug strikes now.
+func (f *fakeStore) buggy(bug string) bool { return f.bug == bug && f.count%bugEvery == 0 }
+
+func (f *fakeStore) answer(args []string) string {
+	f.guard.Lock()
+	defer f.guard.Unlock()
+	if args[0] == "MGET" {
+		return f.mget(args[1:])
+	}
+	f.count++
+	if f.buggy("errors") {
+		return "-CLUSTERDOWN no leader\r\n"
+	}
+	if f.buggy("hang up") {
+		return ""
+	}
+	key := args[1]
+	switch args[0] {
+	case "GET":
+		if value, is := f.old[key]; is && f.buggy("stale read") {
+			return bulkOf(value, true)
+		}
+		value, is := f.keys[key]
+		return bulkOf(value, is)
+	case "SET":
+		return f.set(args)
+	case "DEL":
+		_, is := f.keys[key]
+		delete(f.keys, key)
+		return ":" + strconv.Itoa(map[bool]int{true: 1}[is]) + "\r\n"
+	case "INCR":
+		n, _ := strconv.Atoi(f.keys[key])
+		f.keys[key] = strconv.Itoa(n + 1)
+		if f.buggy("double increment") {
+			f.keys[key] = strconv.Itoa(n + 2)
+		}
+		return ":" + strconv.Itoa(n+1) + "\r\n"
+	default: // APPEND
+		f.keys[key] += args[2]
+		if f.buggy("double append") {
+			f.keys[key] += args[2]
+		}
+		return ":" + strconv.Itoa(len(f.keys[key])) + "\r\n"
+	}
+}
+
+func (f *fakeStore) set(args []string) string {
+	key, value := args[1], args[2]
+	before, is := f.keys[key]
+	option := strings.Join(args[3:], "")
+	if option == "NX" && is {
+		return bulkOf("", false)
+	}
+	if is {
+		f.old[key] = before
+	}
+	if !f.buggy("lost write") {
+		f.keys[key] = value
+	}
+	if option == "GET" {
+		return bulkOf(before, is)
+	}
+	return "+OK\r\n"
+}
+
+func (f *fakeStore) mget(keys []string) string {
+	f.reads++
+	reply := "*" + strconv.Itoa(len(keys)) + "\r\n"
+	for i, key := range keys {
+		value, is := f.keys[key]
+		if f.bug == "nodes differ" && i == 0 {
+			value, is = value+strconv.Itoa(f.reads), true
+		}
+		reply += bulkOf(value, is)
+	}
+	return reply
+}
+
+func bulkOf(value string, is bool) string {
+	if !is {
+		return "$-1\r\n"
+	}
+	return fmt.Sprintf("$%d\r\n%s\r\n", len(value), value)
+}

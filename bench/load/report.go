@@ -1,0 +1,151 @@
+package load
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+)
+
+// Row is one measurement with all that is needed to repeat it.
+type Row struct {
+	System      string  `json:"system"`
+	Nodes       int     `json:"nodes"`
+	Round       int     `json:"round"`
+	Command     string  `json:"command"`
+	ReadShare   float64 `json:"read_share"`
+	Connections int     `json:"connections"`
+	Depth       int     `json:"pipeline"`
+	Keys        int     `json:"keys"`
+	ZipfKeys    bool    `json:"zipf_keys"`
+	Sizes       string  `json:"value_bytes"`
+	Rate        float64 `json:"rate"` // wanted, of an open loop; 0: closed
+	Seed        uint64  `json:"seed"`
+	Result      `json:"result"`
+	Cost        `json:"cost"`
+}
+
+// Cost is what the commands of a measurement have cost. What could not be found out is nil.
+type Cost struct {
+	ClientCPU *float64  `json:"client_cpu_us_per_op"`
+	ServerCPU *float64  `json:"server_cpu_us_per_op"` // of all processes together
+	Written   *float64  `json:"written_bytes_per_op"` // to the disks, by all processes together
+	Syncs     *float64  `json:"syncs_per_op"`         // by all nodes together
+	Processes []Process `json:"processes,omitempty"`
+}
+
+// Process is one process of a server.
+type Process struct {
+	Name        string   `json:"name"`
+	PID         int      `json:"pid"`
+	CPU         float64  `json:"cpu_us_per_op"`
+	Written     *float64 `json:"written_bytes_per_op"`
+	ResidentMax *int64   `json:"resident_bytes_max"`
+}
+
+// NewRow describes a measurement that is about to be made.
+func NewRow(system string, nodes, round int, o *Options) Row {
+	return Row{System: system, Nodes: nodes, Round: round, Command: o.Command, ReadShare: o.ReadShare,
+		Connections: o.Connections, Depth: o.Depth, Keys: o.Keys, ZipfKeys: o.ZipfKeys,
+		Sizes: o.Sizes.String(), Rate: o.Rate, Seed: o.Seed}
+}
+
+// Workload names what was asked, equal for all systems and rounds.
+func (r *Row) Workload() string {
+	text := r.Command
+	if r.ReadShare > 0 {
+		text += fmt.Sprintf("+%g%%get", 100*r.ReadShare)
+	}
+	text += fmt.Sprintf(" c%d P%d", r.Connections, r.Depth)
+	if r.Rate > 0 {
+		text += fmt.Sprintf(" %g/s", r.Rate)
+	}
+	return text
+}
+
+// Report is a file of measurements. Fields are added, never renamed.
+type Report struct {
+	Program string    `json:"program"`
+	Machine string    `json:"machine"`
+	CPUs    int       `json:"cpus"`
+	Begin   time.Time `json:"begin"`
+	Rows    []Row     `json:"rows"`
+	Ratios  []Ratio   `json:"ratios,omitempty"`
+}
+
+// WriteJSON writes everything.
+func (r *Report) WriteJSON(w io.Writer) error {
+	out := json.NewEncoder(w)
+	out.SetIndent("", "  ")
+	return out.Encode(r)
+}
+
+// columns of the CSV form, which leaves out the series and the single processes.
+var columns = []struct {
+	name string
+	text func(r *Row) string
+}{
+	{"system", func(r *Row) string { return r.System }},
+	{"nodes", func(r *Row) string { return strconv.Itoa(r.Nodes) }},
+	{"round", func(r *Row) string { return strconv.Itoa(r.Round) }},
+	{"command", func(r *Row) string { return r.Command }},
+	{"read_share", func(r *Row) string { return number(r.ReadShare) }},
+	{"connections", func(r *Row) string { return strconv.Itoa(r.Connections) }},
+	{"pipeline", func(r *Row) string { return strconv.Itoa(r.Depth) }},
+	{"keys", func(r *Row) string { return strconv.Itoa(r.Keys) }},
+	{"zipf_keys", func(r *Row) string { return strconv.FormatBool(r.ZipfKeys) }},
+	{"value_bytes", func(r *Row) string { return r.Sizes }},
+	{"rate", func(r *Row) string { return number(r.Rate) }},
+	{"ops_per_sec", func(r *Row) string { return fixed(r.PerSecond, 1) }},
+	{"commands", func(r *Row) string { return strconv.FormatInt(r.Commands, 10) }},
+	{"errors", func(r *Row) string { return strconv.FormatInt(r.Errors, 10) }},
+	{"missed", func(r *Row) string { return strconv.FormatInt(r.Missed, 10) }},
+	{"mean_us", func(r *Row) string { return micros(r.Latency.Mean) }},
+	{"p50_us", func(r *Row) string { return micros(r.Latency.P50) }},
+	{"p90_us", func(r *Row) string { return micros(r.Latency.P90) }},
+	{"p99_us", func(r *Row) string { return micros(r.Latency.P99) }},
+	{"p999_us", func(r *Row) string { return micros(r.Latency.P999) }},
+	{"p9999_us", func(r *Row) string { return micros(r.Latency.P9999) }},
+	{"max_us", func(r *Row) string { return micros(r.Latency.Max) }},
+	{"client_cpu_us_per_op", func(r *Row) string { return optional(r.ClientCPU) }},
+	{"server_cpu_us_per_op", func(r *Row) string { return optional(r.ServerCPU) }},
+	{"written_bytes_per_op", func(r *Row) string { return optional(r.Written) }},
+	{"syncs_per_op", func(r *Row) string { return optional(r.Syncs) }},
+}
+
+func number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
+
+func fixed(f float64, digits int) string { return strconv.FormatFloat(f, 'f', digits, 64) }
+
+func micros(d time.Duration) string { return fixed(float64(d)/1e3, 1) }
+
+func optional(f *float64) string {
+	if f == nil {
+		return ""
+	}
+	return fixed(*f, 4)
+}
+
+// WriteCSV writes one line per measurement.
+func (r *Report) WriteCSV(w io.Writer) error {
+	out := csv.NewWriter(w)
+	line := make([]string, len(columns))
+	for i, column := range columns {
+		line[i] = column.name
+	}
+	if err := out.Write(line); err != nil {
+		return err
+	}
+	for row := range r.Rows {
+		for i, column := range columns {
+			line[i] = column.text(&r.Rows[row])
+		}
+		if err := out.Write(line); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
