@@ -1,0 +1,199 @@
+// Command kelek is a strongly consistent, replicated key-value store that speaks the Redis
+// protocol. This file is its command line; package node/daemon wires a serving node.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"kelek/bench"
+	"kelek/node"
+	"kelek/node/config"
+	"kelek/node/daemon"
+	"kelek/resp/client"
+)
+
+// version is the build version; a release sets it by -ldflags "-X main.version=...".
+var version = "0.1.0"
+
+func main() {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals // the second signal ends at once
+		os.Exit(node.ExitUnexpected)
+	}()
+	os.Exit(run(ctx, os.Args[1:]))
+}
+
+// commands is the command line. Each command's Run gets what run binds.
+type commands struct {
+	Serve   serve               `cmd:"" help:"Run one node. Without flags: a durable store on 127.0.0.1:6380."`
+	Demo    demo                `cmd:"" help:"Three real nodes, load, kill -9, and a proof that nothing was lost."`
+	Local   bench.LocalCommands `cmd:"" help:"A cluster on this machine, in the background."`
+	Bench   bench.BenchCommands `cmd:"" help:"Throughput, latency and cost; clusters of several sizes, rivals, ceilings."`
+	Cli     cli                 `cmd:"" help:"Send one command, or open a prompt. Output as redis-cli."`
+	Status  status              `cmd:"" help:"Is the cluster healthy? One line, then a table of nodes."`
+	Version release             `cmd:"" help:"Print the version."`
+}
+
+// exit is an exit code that is no failure to report.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// run executes a command line and returns the exit code.
+func run(ctx context.Context, args []string) int {
+	if len(args) == 0 {
+		fmt.Print(config.Newcomer)
+		return node.ExitOK
+	}
+	var line commands
+	ended := -1 // set by --help, which ends the parsing
+	parser, err := kong.New(&line, kong.Name("kelek"), kong.Description(config.Description),
+		kong.Exit(func(code int) { ended = code }), kong.Help(config.Help), kong.Bind(&line.Local),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		return report(err)
+	}
+	parsed, err := parser.Parse(args)
+	switch {
+	case ended >= 0:
+		return ended
+	case err != nil && isConfig(err):
+		return report(err)
+	case err != nil:
+		report(fmt.Errorf("%w (see kelek --help)", err))
+		return node.ExitUsage
+	}
+	return report(parsed.Run())
+}
+
+func isConfig(err error) bool {
+	var invalid *config.Error
+	return errors.As(err, &invalid)
+}
+
+// report prints an error as one line and returns the exit code.
+func report(err error) int {
+	var code exit
+	if err == nil || errors.As(err, &code) {
+		return int(code)
+	}
+	fmt.Fprintln(os.Stderr, "kelek: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	if isConfig(err) {
+		return node.ExitConfig
+	}
+	return node.ExitCode(err)
+}
+
+type serve struct{ config.Serve }
+
+func (c *serve) Run(ctx context.Context) error {
+	if err := c.Resolve(os.Getenv); err != nil {
+		return err
+	}
+	return daemon.Run(ctx, &c.Serve, version, daemon.NewLogger(&c.Serve, os.Stderr))
+}
+
+type demo struct {
+	Keep bool   `help:"Leave the cluster running and print how to connect."`
+	Seed uint64 `help:"Of the choices of the clients; 0: another one each time."`
+}
+
+func (c *demo) Run(ctx context.Context) error {
+	c.Seed = cmp.Or(c.Seed, rand.Uint64())
+	tour := bench.Demo{Out: os.Stdout, Version: version, Keep: c.Keep, Seed: c.Seed}
+	passed, err := tour.Run(ctx)
+	if err == nil && !passed {
+		return exit(node.ExitUnexpected)
+	}
+	return err
+}
+
+type release struct{}
+
+func (*release) Run() error {
+	_, err := fmt.Printf("kelek %s  %s  %s/%s\n", version, runtime.Version(), runtime.GOOS,
+		runtime.GOARCH)
+	return err
+}
+
+// nodes is how the client commands find the cluster.
+type nodes struct {
+	Nodes           []string      `env:"KELEK_NODES" placeholder:"HOST:PORT" help:"RESP addresses, tried in order. Default: those in ./kelek-local, else 127.0.0.1:6380."`
+	RequirepassFile string        `env:"KELEK_REQUIREPASS_FILE" placeholder:"FILE" help:"File with the password; or set KELEK_REQUIREPASS."`
+	Timeout         time.Duration `default:"15s" help:"For the connection and for each reply."`
+}
+
+func (n *nodes) dialer() (*client.Dialer, error) {
+	signal.Reset(os.Interrupt, syscall.SIGTERM) // a client has nothing to finish
+	addrs := n.Nodes
+	if len(addrs) == 0 {
+		addrs = bench.LocalAddrs(bench.LocalDir)
+	}
+	if len(addrs) == 0 {
+		addrs = []string{"127.0.0.1:6380"}
+	}
+	password, err := config.Password(n.RequirepassFile, os.Getenv)
+	return &client.Dialer{Addrs: addrs, Password: password, Timeout: n.Timeout}, err
+}
+
+type status struct {
+	nodes
+	JSON  bool `name:"json" help:"For programs; fields are added, never renamed."`
+	Check bool `help:"Exit 0 healthy, 1 no answer, 10 degraded, 11 no leader, 13 stopping."`
+}
+
+func (c *status) Run() error {
+	dialer, err := c.dialer()
+	if err != nil {
+		return err
+	}
+	code, err := client.Report(dialer, os.Stdout, c.JSON, c.Check)
+	if err == nil && code != 0 {
+		return exit(code)
+	}
+	return err
+}
+
+type cli struct {
+	nodes
+	DB      int      `name:"db" short:"n" help:"Database, 0 to 15."`
+	Raw     bool     `help:"Bare text, as when the output is no terminal." xor:"raw"`
+	NoRaw   bool     `help:"Types and quotes, as on a terminal." xor:"raw"`
+	Resp3   bool     `name:"resp3" short:"3" help:"Speak RESP3."`
+	Command []string `arg:"" optional:"" passthrough:"" help:"One command; without it, a prompt, or the lines of standard input."`
+}
+
+func (c *cli) Run() error {
+	dialer, err := c.dialer()
+	if err != nil {
+		return err
+	}
+	dialer.DB, dialer.Resp3 = c.DB, c.Resp3
+	shell := client.Shell{Dialer: *dialer, In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		Raw: c.Raw || !c.NoRaw && !client.IsTerminal(os.Stdout)}
+	switch {
+	case len(c.Command) > 0:
+		return exit(shell.Run(c.Command))
+	case client.IsTerminal(os.Stdin):
+		return exit(shell.Prompt(os.Stdin))
+	}
+	return exit(shell.Script())
+}
