@@ -203,18 +203,24 @@ func TestPaperAJointDecisionNeedsBothMajorities(t *testing.T) {
 	ack(2)
 	expect(t, "commit with both", core.commit, 3)
 
-	c.drain(c.nodes[1])
-	d := newCluster(t, 5)
-	d.nodes[1].core.configs.push(ConfigAt{Pos{1, 1}, Config{Voters: ids(1, 2), OldVoters: ids(1, 2, 3, 4, 5)}})
-	core = d.nodes[1].core
-	core.campaign(false, "test")
-	d.drain(d.nodes[1])
-	for _, id := range ids(3, 4) {
-		core.Step(&Message{Kind: RequestVoteResponse, From: id, To: 1, Term: 2, Round: core.campaignRound})
-		expect(t, "with the old majority alone", core.role, Candidate)
+	for _, half := range [2][]NodeID{ids(3, 4), ids(2)} { // the old majority alone; the new one alone
+		c := newCluster(t, 5)
+		core := c.nodes[1].core
+		core.configs.push(ConfigAt{Pos{1, 1}, Config{Voters: ids(1, 2), OldVoters: ids(1, 2, 3, 4, 5)}})
+		core.campaign(false, "test")
+		c.drain(c.nodes[1])
+		grant := func(id NodeID) {
+			core.Step(&Message{Kind: RequestVoteResponse, From: id, To: 1, Term: 2, Round: core.campaignRound})
+		}
+		for _, id := range half {
+			grant(id)
+		}
+		expect(t, fmt.Sprint("role with the votes of ", half), core.role, Candidate)
+		for _, id := range ids(2, 3, 4) {
+			grant(id)
+		}
+		expect(t, "role with both", core.role, Leader)
 	}
-	core.Step(&Message{Kind: RequestVoteResponse, From: 2, To: 1, Term: 2, Round: core.campaignRound})
-	expect(t, "with both", core.role, Leader)
 }
 
 // 6: "Once C-old,new is committed it is safe to create C-new", and not before.
@@ -326,4 +332,28 @@ func TestPaperAReadNeedsAMajority(t *testing.T) {
 		c.deliver2(id, 1)
 	}
 	expect(t, "index", m.reads[1], 2)
+}
+
+// 8: "A leader may not know which entries are committed at the start of its term": until one of its
+// own is, a read has no index.
+func TestPaperAReadWaitsForTheNoop(t *testing.T) {
+	c := newCluster(t, 3)
+	c.give(1, HardState{Term: 2}, 1, 2)
+	m := c.nodes[1]
+	m.core.campaign(false, "test")
+	c.drain(m)
+	m.core.Step(&Message{Kind: RequestVoteResponse, From: 2, To: 1, Term: 3, Round: m.core.campaignRound})
+	c.drain(m)
+	if err := m.core.ReadIndex(1); err != nil {
+		t.Fatal(err)
+	}
+	c.drain(m)
+	for _, id := range ids(2, 3) { // they echo the round, and do not hold the log
+		m.core.Step(&Message{Kind: AppendEntriesResponse, From: id, To: 1, Term: 3, Match: 1, Epoch: 1,
+			Round: m.core.lead.round})
+		c.drain(m)
+	}
+	expect(t, "reads", len(m.reads), 0)
+	c.pass(300 * Millisecond)
+	expect(t, "index", m.reads[1], 3)
 }

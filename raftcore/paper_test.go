@@ -543,6 +543,9 @@ func TestPaperACandidateFollowsTheLeaderOfItsTerm(t *testing.T) {
 		expect(t, "role", core.role, Follower)
 		expect(t, "leader", core.leader, 2)
 		expect(t, "term", core.hard.Term, term)
+		if role == Candidate {
+			expect(t, "vote in that term", core.hard.VotedFor, 1)
+		}
 	}
 }
 
