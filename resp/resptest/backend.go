@@ -7,6 +7,7 @@
 package resptest
 
 import (
+	"context"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,8 @@ type Backend struct {
 	hold  bool  // keep submissions and reads until Release
 	held  []func()
 	now   atomic.Uint64 // a copy of state.now, for Clock: queries ask it while the state is locked
+
+	admin func(op.AdminRequest) (op.AdminReply, error) // nil: every request is refused
 
 	status atomic.Pointer[op.Status]
 	work   chan func()
@@ -59,7 +62,8 @@ func SingleNode() *op.Status {
 		ClusterAddr: "127.0.0.1:9380", Version: "test"}
 	return &op.Status{ClusterID: [16]byte{0x7c, 0x1e}, NodeID: 1, Name: "n1", Boot: 3, Role: "leader",
 		Term: 2, Leader: 1, FirstIndex: 1, LastIndex: 10, CommitIndex: 10, Applied: 10,
-		Members: []op.MemberStatus{{Member: self, Voter: true, Self: true, Connected: true, Match: 10}}}
+		Members: []op.MemberStatus{{Member: self, Role: op.RoleVoter, Voter: true, Self: true,
+			Leader: true, Connected: true, Match: 10, State: "ok"}}}
 }
 
 // ThreeNodes is the status of node self in a cluster of three; leader may be 0.
@@ -74,8 +78,8 @@ func ThreeNodes(self, leader uint64) *op.Status {
 		digit := string(rune('0' + id))
 		s.Members = append(s.Members, op.MemberStatus{Member: op.Member{ID: id, Name: "n" + digit,
 			PeerAddr: "127.0.0.1:738" + digit, Addr: "127.0.0.1:638" + digit,
-			ClusterAddr: "127.0.0.1:938" + digit}, Voter: true, Self: id == self, Connected: true,
-			Match: 10})
+			ClusterAddr: "127.0.0.1:938" + digit}, Role: op.RoleVoter, Voter: true, Self: id == self,
+			Leader: id == leader, Connected: true, Match: 10, State: "ok"})
 	}
 	s.Name = "n" + string(rune('0'+self))
 	return s
@@ -92,6 +96,27 @@ func (b *Backend) SetStatus(s *op.Status) { b.status.Store(s) }
 
 // Status implements resp.Backend.
 func (b *Backend) Status() *op.Status { return b.status.Load() }
+
+// SetAdmin says what Admin answers. Without it there is no leader.
+func (b *Backend) SetAdmin(f func(op.AdminRequest) (op.AdminReply, error)) {
+	b.mu.Lock()
+	b.admin = f
+	b.mu.Unlock()
+}
+
+// Admin implements resp.Backend.
+func (b *Backend) Admin(ctx context.Context, r op.AdminRequest) (op.AdminReply, error) {
+	b.mu.Lock()
+	f := b.admin
+	b.mu.Unlock()
+	if f == nil {
+		return op.AdminReply{}, op.NotLeaderError{}
+	}
+	if err := ctx.Err(); err != nil {
+		return op.AdminReply{}, err
+	}
+	return f(r)
+}
 
 // Fail lets every submission and read end with err; nil ends that.
 func (b *Backend) Fail(err error) {

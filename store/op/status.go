@@ -35,14 +35,57 @@ type Status struct {
 	ElectionTimeout  uint64 // ms
 }
 
+// MemberRole is what a member is in the configuration in force.
+type MemberRole string
+
+const (
+	RoleVoter   MemberRole = "voter"
+	RoleLearner MemberRole = "learner"
+	RoleLeaving MemberRole = "leaving" // a voter of the old half only of a joint configuration
+)
+
 // MemberStatus is one member as this node sees it.
 type MemberStatus struct {
 	Member
-	Voter     bool
+	Role      MemberRole
+	Voter     bool // its vote counts now: Role is voter or leaving
 	Self      bool
+	Leader    bool
 	Connected bool
 	Match     uint64 // durable index there; known on the leader only
+	Lag       uint64 // entries of the leader's log that it does not hold durably; on the leader only
 	ContactMs int64  // since the last message from it; -1 never
+	// State is one word. On the leader: "ok", "probing", "snapshot", "catching-up" (a learner that will
+	// vote) or "down" (silent for an election time-out). Elsewhere: "ok" (connected) or "down".
+	State       string
+	Connects    uint64 // connections to it that were made since this node started
+	DialsFailed uint64 // and attempts in vain
+}
+
+// Alive reports whether the member can take part now, as far as this node sees.
+func (m *MemberStatus) Alive() bool { return m.Self || m.State != "down" }
+
+// Voters is how many votes count, and how many of them could be given now.
+func (s *Status) Voters() (total, alive int) {
+	for i := range s.Members {
+		if m := &s.Members[i]; m.Role == RoleVoter {
+			total++
+			if m.Alive() {
+				alive++
+			}
+		}
+	}
+	return total, alive
+}
+
+// FailuresTolerated is how many more voters may fail before the cluster stops; -1 when it has no
+// leader or too few voters already.
+func (s *Status) FailuresTolerated() int {
+	total, alive := s.Voters()
+	if s.Leader == 0 || total == 0 {
+		return -1
+	}
+	return max(alive-(total/2+1), -1)
 }
 
 // LeaderMember returns the leader's entry, or nil while no leader is known.
