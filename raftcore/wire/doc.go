@@ -3,13 +3,14 @@
 //
 // # What
 //
-// Five records, each an Append function and a Decode function that stand beside one byte diagram:
+// Six records, each an Append function and a Decode function that stand beside one byte diagram:
 //
 //	Entry      one log entry: the value of a log key on disk and the tail of an AppendEntries
 //	HardState  term and vote: the value of one key on disk
 //	Message    what one core says to another; a frame between nodes holds several in a row
 //	Hello      the first frame of a peer connection
 //	Invite     a founder tells a blank node of which cluster it is a member
+//	SnapshotFile  the list of files that a snapshot consists of
 //
 // # How
 //
@@ -44,8 +45,8 @@
 // # Checksums
 //
 // Entry and HardState end in a CRC-32C (Castagnoli, which x86 and arm64 compute in hardware) over
-// everything before it. Message, Hello and Invite have none of their own: they only travel, and
-// the transport's frame checks them as a whole.
+// everything before it. Message, Hello, Invite and the list of files have none of their own: they
+// only travel, and the transport's frame checks them as a whole.
 //
 // # What it does not do
 //

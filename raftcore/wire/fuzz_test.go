@@ -40,3 +40,5 @@ func FuzzDecodeHardState(f *testing.F) { fuzz(f, "hard state") }
 func FuzzDecodeMessage(f *testing.F)   { fuzz(f, "message") }
 func FuzzDecodeHello(f *testing.F)     { fuzz(f, "hello") }
 func FuzzDecodeInvite(f *testing.F)    { fuzz(f, "invite") }
+
+func FuzzDecodeSnapshotFiles(f *testing.F) { fuzz(f, "snapshot files") }

@@ -54,6 +54,9 @@ func golden() map[string][]byte {
 		"vote-v1":             AppendMessage(nil, &vote),
 		"hello-v1":            AppendHello(nil, &hello),
 		"invite-v1":           AppendInvite(nil, &invite),
+		"snapshot-files-v1": AppendSnapshotFiles(nil, []SnapshotFile{
+			{"000123.sst", 0x0102030405060708}, {"MANIFEST-000007", 300}, {"marker", 0},
+		}),
 	}
 }
 
@@ -100,6 +103,7 @@ func recordOf(path string) string {
 	name := filepath.Base(path)
 	for prefix, record := range map[string]string{
 		"entry": "entry", "hardstate": "hard state", "hello": "hello", "invite": "invite",
+		"snapshot-files": "snapshot files",
 	} {
 		if strings.HasPrefix(name, prefix) {
 			return record

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"strings"
@@ -101,6 +102,15 @@ func (g generator) invite() Invite {
 	return v
 }
 
+func (g generator) snapshotFiles() []SnapshotFile {
+	files := []SnapshotFile{}
+	for i := range g.IntN(5) {
+		name := fmt.Sprintf("%d%x", i, g.data())
+		files = append(files, SnapshotFile{Name: name, Bytes: int64(g.number() >> 1)})
+	}
+	return files
+}
+
 // mustEqual compares what was encoded with what came back, and that the rest is what stood behind.
 func mustEqual(t *testing.T, what string, got, want any, rest []byte, err error) {
 	t.Helper()
@@ -153,6 +163,11 @@ func TestDecodeReturnsWhatWasEncoded(t *testing.T) {
 		invite2 := g.invite()
 		rest, err = DecodeInvite(append(AppendInvite(nil, &invite), "rest"...), &invite2)
 		mustEqual(t, "invite", invite2, invite, rest, err)
+
+		files := g.snapshotFiles()
+		files2 := append(g.snapshotFiles(), SnapshotFile{})
+		rest, err = DecodeSnapshotFiles(append(AppendSnapshotFiles(nil, files), "rest"...), &files2)
+		mustEqual(t, "snapshot files", files2, files, rest, err)
 	}
 }
 
@@ -243,12 +258,32 @@ func TestUnknownIsNamed(t *testing.T) {
 		{"message", bits, "field bits 0x8000"},
 		{"hello", []byte{4}, "version 4, want 1"},
 		{"invite", []byte{0}, "version 0, want 1"},
+		{"snapshot files", []byte{9}, "version 9, want 1"},
+		{"snapshot files", snapshotFiles(""), `"" is not the name of a file`},
+		{"snapshot files", snapshotFiles(".."), `".." is not the name of a file`},
+		{"snapshot files", snapshotFiles("a/b"), `"a/b" is not the name of a file`},
+		{"snapshot files", snapshotFiles(`..\b`), `"..\\b" is not the name of a file`},
+		{"snapshot files", snapshotFiles("a\x00"), `"a\x00" is not the name of a file`},
+		{"snapshot files", snapshotFiles("b", "a"), `"a" comes after "b"`},
+		{"snapshot files", snapshotFiles("a", "a"), `"a" comes after "a"`},
+		{"snapshot files", snapshotFiles(strings.Repeat("n", 256)), "256 bytes, and 255 are"},
+		{"snapshot files", AppendSnapshotFiles(nil, []SnapshotFile{{"a", -1}}),
+			`"a" of 18446744073709551615 bytes`},
+		{"snapshot files", []byte{1, 0x41, 0x42, 0x0f, 0}, "1000001 files, and 1000000 are allowed"},
 	} {
 		err := codecs[c.codec].decode(c.bytes)
 		if !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want ... %s", c.codec, err, c.want)
 		}
 	}
+}
+
+func snapshotFiles(names ...string) []byte {
+	var files []SnapshotFile
+	for _, name := range names {
+		files = append(files, SnapshotFile{Name: name})
+	}
+	return AppendSnapshotFiles(nil, files)
 }
 
 func TestDamageIsToldFromATornTail(t *testing.T) {
@@ -278,6 +313,12 @@ func TestCountsAreNotBelieved(t *testing.T) {
 	var v Invite
 	if _, err := DecodeInvite(b, &v); !errors.Is(err, ErrShort) || cap(v.Members) != 0 {
 		t.Errorf("%v, room for %d members", err, cap(v.Members))
+	}
+	b = snapshotFiles("a", "b")
+	copy(b[1:], "\x00\x00\x0f\x00")
+	var files []SnapshotFile
+	if _, err := DecodeSnapshotFiles(b, &files); !errors.Is(err, ErrShort) || cap(files) != 0 {
+		t.Errorf("%v, room for %d files", err, cap(files))
 	}
 }
 
@@ -321,6 +362,9 @@ var codecs = map[string]codec{
 	"message": newCodec(DecodeMessage, AppendMessage, generator.message),
 	"hello":   newCodec(DecodeHello, AppendHello, generator.hello),
 	"invite":  newCodec(DecodeInvite, AppendInvite, generator.invite),
+	"snapshot files": newCodec(DecodeSnapshotFiles,
+		func(dst []byte, files *[]SnapshotFile) []byte { return AppendSnapshotFiles(dst, *files) },
+		generator.snapshotFiles),
 }
 
 func newCodec[T any](
