@@ -22,7 +22,8 @@ var allowed = map[string]struct{ ours, others string }{
 	"resp/command":  {"store/op", ""},
 	"resp/client":   {"", ""},
 	"resp/resptest": {"store/op", ""},
-	"bench":         {"bench/ceiling bench/load resp/client", "github.com/anishathalye/porcupine"},
+	"bench":         {"bench/ceiling bench/load bench/mesh resp/client", "github.com/anishathalye/porcupine"},
+	"bench/mesh":    {"", ""},
 	"bench/load":    {"", "github.com/HdrHistogram/hdrhistogram-go golang.org/x/sys"},
 	// What a machine allows at most is shown by the libraries alone, without anything of ours.
 	"bench/ceiling":  {"", "github.com/tidwall/redcon github.com/cockroachdb/pebble/v2"},
