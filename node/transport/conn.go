@@ -17,6 +17,7 @@ type conn struct {
 	net.Conn
 	t        *Transport
 	outbound bool
+	snapshot bool // it carries one, and takes no part in presence: see stream.go
 
 	hello atomic.Pointer[wire.Hello] // the peer's last; set before the conn is used
 	done  chan struct{}              // closed when the connection is
@@ -50,13 +51,19 @@ func (c *conn) touch() {
 	}
 }
 
-// tuneSocket sets what a connection between nodes needs, where it is a TCP socket.
-func tuneSocket(c net.Conn) {
+// tcpSocket is the socket behind c, or nil.
+func tcpSocket(c net.Conn) *net.TCPConn {
 	if wrapped, ok := c.(interface{ NetConn() net.Conn }); ok { // TLS
 		c = wrapped.NetConn()
 	}
-	socket, ok := c.(*net.TCPConn)
-	if !ok {
+	socket, _ := c.(*net.TCPConn)
+	return socket
+}
+
+// tuneSocket sets what a connection between nodes needs, where it is a TCP socket.
+func tuneSocket(c net.Conn) {
+	socket := tcpSocket(c)
+	if socket == nil {
 		return
 	}
 	// A socket that cannot be tuned is broken or works a little worse: its use will tell.

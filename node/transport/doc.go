@@ -32,6 +32,10 @@
 // A receiver decodes everything that one read brought into one slice and hands it over with one
 // call. Memory that the handler keeps is never written again; all other memory is used again.
 //
+// A snapshot has a connection of its own, dialled by who wants it and closed at its end (stream.go).
+// The receiver says from where on, so that a broken stream goes on where it ended; each chunk has a
+// checksum, and each file another. A rate limit, one for all streams, is kept by the sender.
+//
 // Addresses are hints. A peer is known by its node id, and is looked for where it says it is, where
 // the members say, and where --peers says, in turn; whoever answers says who he is. Before there is
 // a cluster there are names and addresses only.
@@ -48,7 +52,10 @@
 //   - A length that was not read from an accepted peer allocates nothing above a constant; a length
 //     that was, nothing above what has arrived, doubled. The number of sockets in their handshake
 //     and of connected nodes is bounded.
-//   - Connected and Disconnected are called in the order of the events, one at a time.
+//   - Connected and Disconnected are called in the order of the events, one at a time. They know
+//     nothing of snapshot connections.
+//   - A node sends at most one snapshot to each receiver, and few at a time; what it sends of a file
+//     lies within what it said that the file has.
 //   - After Close no goroutine of the package runs.
 //
 // # Designs considered
@@ -58,6 +65,8 @@
 // do not have and copy each message more often. A connection per kind of traffic would keep
 // heartbeats from waiting behind a large entry; the write limit per system call and the limit of an
 // entry bound that wait, and snapshots, which would really fill a line, get their own connections.
+// A list of checksums ahead of the files of a snapshot would mean to read them all before the first
+// byte is sent; sendfile(2) would be cheaper, and what it sends cannot be summed up.
 //
 // # What it does not do
 //

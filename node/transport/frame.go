@@ -19,6 +19,15 @@ const (
 	kindProposal kind = 5 // an encoded proposal of the sender
 	kindInvite   kind = 6 // wire.Invite
 	kindForeign  kind = 7 // a refusal, and the reason is wire.ErrOtherCluster
+
+	// Of snapshot connections: see stream.go.
+	kindSnapshotHello   kind = 16 // wire.Hello: the first frame instead of kindHello
+	kindSnapshotRequest kind = 17
+	kindSnapshotFiles   kind = 18 // wire's list of files
+	kindSnapshotFrom    kind = 19
+	kindSnapshotChunk   kind = 20
+	kindSnapshotSum     kind = 21
+	kindSnapshotGone    kind = 22 // a refusal, and the reason is wire.ErrNoSnapshot
 )
 
 // A frame, all integers little endian:

@@ -33,7 +33,7 @@ var errStranger = errors.New("not a kelek node")
 // refusedError is the reason that the other side gave before it hung up.
 type refusedError struct {
 	reason string
-	class  error // wire.ErrOtherCluster, or nil: only a person can tell
+	class  error // wire.ErrOtherCluster, wire.ErrNoSnapshot, or nil: only a person can tell
 }
 
 func (e *refusedError) Error() string { return "refused by the peer: " + e.reason }
@@ -46,6 +46,8 @@ func refusal(k kind, payload []byte) *refusedError {
 		return &refusedError{reason: plainText(payload)}
 	case kindForeign:
 		return &refusedError{plainText(payload), wire.ErrOtherCluster}
+	case kindSnapshotGone:
+		return &refusedError{plainText(payload), wire.ErrNoSnapshot}
 	}
 	return nil
 }
@@ -54,8 +56,11 @@ func appendPreamble(dst []byte) []byte {
 	return binary.LittleEndian.AppendUint16(append(dst, magic...), framingVersion)
 }
 
-func appendHello(dst []byte, h *wire.Hello) []byte {
-	dst, start := beginFrame(dst, kindHello)
+func appendHello(dst []byte, h *wire.Hello) []byte { return appendPurpose(dst, kindHello, h) }
+
+// appendPurpose appends the hello of a connection for the purpose that k says.
+func appendPurpose(dst []byte, k kind, h *wire.Hello) []byte {
+	dst, start := beginFrame(dst, k)
 	dst = wire.AppendHello(dst, h)
 	endFrame(dst, start)
 	return dst
@@ -94,19 +99,29 @@ func guessProtocol(b []byte) string {
 	return fmt.Sprintf("something that begins with 0x%02x", b[0])
 }
 
-// readHello reads the frame that has to come first.
+// readHello reads the frame that has to come first in the direction of who dialled.
 func readHello(r *frameReader) (wire.Hello, error) {
+	h, purpose, err := readPurpose(r)
+	if err == nil && purpose != kindHello {
+		err = fmt.Errorf("frame of kind %d instead of a hello", purpose)
+	}
+	return h, err
+}
+
+// readPurpose reads the frame that has to come first: its kind says what the connection is for.
+func readPurpose(r *frameReader) (h wire.Hello, purpose kind, err error) {
 	k, payload, _, err := r.next()
 	if err != nil {
-		return wire.Hello{}, err
+		return h, k, err
 	}
 	if refused := refusal(k, payload); refused != nil {
-		return wire.Hello{}, refused
+		return h, k, refused
 	}
-	if k != kindHello {
-		return wire.Hello{}, fmt.Errorf("frame of kind %d instead of a hello", k)
+	if k != kindHello && k != kindSnapshotHello {
+		return h, k, fmt.Errorf("frame of kind %d instead of a hello", k)
 	}
-	return decodeHello(payload)
+	h, err = decodeHello(payload)
+	return h, k, err
 }
 
 func decodeHello(payload []byte) (h wire.Hello, err error) {
@@ -126,8 +141,11 @@ func refuse(c net.Conn, preamble bool, reason error) {
 		b = appendPreamble(b)
 	}
 	k := kindRefusal
-	if errors.Is(reason, wire.ErrOtherCluster) {
+	switch {
+	case errors.Is(reason, wire.ErrOtherCluster):
 		k = kindForeign
+	case errors.Is(reason, wire.ErrNoSnapshot):
+		k = kindSnapshotGone
 	}
 	b, start := beginFrame(b, k)
 	text := reason.Error()

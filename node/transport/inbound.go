@@ -79,6 +79,10 @@ func (t *Transport) serve(c *conn) {
 		t.unwelcome(c, err)
 		return
 	}
+	if c.snapshot {
+		t.serveSnapshot(c, frames)
+		return
+	}
 	r := receiver{c: c, frames: frames}
 	err = r.run()
 	var refused *refusedError
@@ -108,7 +112,7 @@ func (t *Transport) greet(c *conn) (*frameReader, error) {
 		return nil, err
 	}
 	frames := newFrameReader(c, helloFrameBytesMax)
-	h, err := readHello(frames)
+	h, purpose, err := readPurpose(frames)
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +120,10 @@ func (t *Transport) greet(c *conn) (*frameReader, error) {
 	if err := t.handler.Accept(h); err != nil {
 		refuse(c, true, err)
 		return nil, err
+	}
+	if purpose == kindSnapshotHello {
+		c.snapshot = true
+		return frames, t.welcomeSnapshot(c, &h)
 	}
 	return frames, t.welcome(c, frames, h)
 }

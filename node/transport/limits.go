@@ -72,4 +72,20 @@ const (
 	keepAliveInterval = 2 * time.Second
 	keepAliveCount    = 3
 	ackTimeout        = 5 * time.Second
+
+	// A snapshot's data in one frame; less when the rate is limited, so that even the slowest stream
+	// shows life. streamBufferBytes is what its receiver reads into: two frames.
+	snapshotChunkBytesMax = writeBytesMax - 64
+	snapshotChunkBytesMin = 4 << 10
+	streamBufferBytes     = 2 * writeBytesMax
+	// snapshotFilesBytesMax bounds the frame that lists the files: about a million of them.
+	snapshotFilesBytesMax = 64 << 20
+	// snapshotStreamsMax is how many snapshots are sent at a time; one more is refused, and its
+	// receiver asks again later. A receiver that dials twice keeps the newer connection.
+	snapshotStreamsMax = 4
+	// snapshotTimeout is how long one end of a stream waits for the other: for a frame, or for one
+	// to be taken. The receiver's disk and the sender's rate limit make longer pauses than messages.
+	snapshotTimeout = 30 * time.Second
+	// SnapshotRateMin is the lowest rate limit: below it the pauses would come near the time-out.
+	SnapshotRateMin = 64 << 10
 )

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -50,6 +51,9 @@ type Options struct {
 	Hints    []Hint                                                   // nodes to dial from the start
 	Dial     func(ctx context.Context, addr string) (net.Conn, error) // nil: TCP
 	Now      func() raftcore.Instant                                  // nil: since New
+
+	Snapshots    SnapshotSource // nil: there are none
+	SnapshotRate int64          // bytes per second, over all streams; 0: no limit
 }
 
 // Transport carries frames between nodes. Sending never blocks. Safe for concurrent use.
@@ -64,6 +68,8 @@ type Transport struct {
 	stop      context.CancelFunc
 	running   sync.WaitGroup
 	greetings greetings
+	streams   streams
+	throttle  throttle
 
 	// Hot: who is sent to, by node id; replaced as a whole whenever it changes.
 	table atomic.Pointer[map[raftcore.NodeID]*peer]
@@ -85,6 +91,10 @@ func New(o Options, h Handler) (*Transport, error) {
 	if o.Listener == nil || h == nil {
 		return nil, errors.New("transport: Listener and Handler have to be set")
 	}
+	if o.SnapshotRate != 0 && o.SnapshotRate < SnapshotRateMin {
+		return nil, fmt.Errorf("transport: a snapshot rate of %d bytes/s is below %d", o.SnapshotRate,
+			SnapshotRateMin)
+	}
 	if o.Dial == nil {
 		var d net.Dialer
 		o.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
@@ -98,6 +108,7 @@ func New(o Options, h Handler) (*Transport, error) {
 	own := h.Hello()
 	t := &Transport{options: o, handler: h, self: own.NodeID, selfName: own.Name,
 		present: map[raftcore.NodeID]*presence{}}
+	t.throttle.bytesPerSecond = o.SnapshotRate
 	t.stopped, t.stop = context.WithCancel(context.Background())
 	t.table.Store(&map[raftcore.NodeID]*peer{})
 	t.mu.Lock()
@@ -340,6 +351,7 @@ func (t *Transport) Close() error {
 		err = t.options.Listener.Close()
 	}
 	t.greetings.endAll()
+	t.streams.endAll()
 	for _, c := range t.connectionsOf(func(raftcore.NodeID, *wire.Hello) bool { return true }) {
 		c.end(errClosed)
 	}

@@ -10,6 +10,10 @@ import (
 // same. The transport tells it to the other side as such, all other reasons as a text.
 var ErrOtherCluster = errors.New("the nodes belong to different clusters")
 
+// ErrNoSnapshot is why a request for a snapshot is refused for good: its sender does not have it, or
+// not any more. It is told as such, too.
+var ErrNoSnapshot = errors.New("the snapshot is not there")
+
 // Hello is the first frame in each direction of a peer connection: who speaks, of which cluster,
 // and how it can be reached. Addresses are hints and never identity.
 type Hello struct {
