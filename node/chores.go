@@ -117,7 +117,7 @@ func (n *Node) warnLagging(s *raftcore.Status) {
 		if p.Match <= slowest.Match {
 			slowest = p
 		}
-		if p.Stranded {
+		if p.State == "snapshot" {
 			n.warnSlowest(p, logBytes, "needs entries that are compacted, and cannot catch up")
 		}
 	}

@@ -29,10 +29,11 @@ func (c *Core) record(id NodeID, b ballot) {
 
 func (c *Core) voteResult() ballot { return voteResult(c.config(), c.ballotOf) }
 
-// sticky voters do not help to replace a leader that they hear (dissertation, 4.2.3). A leader
-// counts as hearing itself: it steps down on its own when it loses its quorum.
+// sticky voters do not help to replace a leader that they hear (dissertation, 4.2.3), or to which
+// they have given a promise. A leader counts as hearing itself: it steps down on its own when it
+// loses its quorum.
 func (c *Core) sticky() bool {
-	if c.role == Leader {
+	if c.role == Leader || c.promised() {
 		return true
 	}
 	return c.leader != 0 && c.heard && c.now < c.contact+c.options.ElectionTimeout
@@ -67,7 +68,7 @@ func (c *Core) Disconnected(peer NodeID) {
 		}
 		return
 	}
-	if c.role != Follower || peer != c.leader || !c.heard {
+	if c.role != Follower || peer != c.leader || !c.heard || c.promised() {
 		return
 	}
 	c.heard = false
@@ -92,6 +93,10 @@ func (c *Core) campaignDeadline() {
 func (c *Core) electionTimedOut() {
 	if !c.promotable() {
 		c.resetElectionDeadline()
+		return
+	}
+	if c.promised() {
+		c.electionDeadline = c.promisedUntil + c.random.between(0, c.options.Heartbeat)
 		return
 	}
 	reason := "election timeout"
@@ -227,6 +232,7 @@ func (c *Core) answerPreVote(m *Message) {
 // whether the vote counts, not the voter's (mistake 41).
 func (c *Core) answerRequestVote(m *Message) {
 	free := c.hard.VotedFor == 0 || c.hard.VotedFor == m.From
+	free = free && (m.Force || !c.promised())
 	if !free || c.leader != 0 || !c.upToDate(m.Prev) {
 		c.send(Message{Kind: RequestVoteResponse, To: m.From, Term: c.hard.Term, Round: m.Round,
 			Reject: true}, hardState)

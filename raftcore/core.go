@@ -14,6 +14,7 @@ type Options struct {
 	ElectionTimeout Instant // a follower campaigns after one to two of these without a leader
 	Heartbeat       Instant // between two messages to an idle follower
 	FastElection    Instant // after a broken connection to the leader: campaign within this
+	LeaseDrift      int     // see lease.go; in parts per thousand, 0: no leases
 
 	MaxAppendBytes        int // entries of one AppendEntries; at least one entry is sent
 	MaxInflightMessages   int // AppendEntries with entries, unacknowledged, per peer
@@ -41,6 +42,9 @@ func (o *Options) validate() error {
 	case o.FastElection == 0 || o.FastElection > o.ElectionTimeout:
 		return fmt.Errorf("raft: fast election %d ns is not within 1..%d ns",
 			o.FastElection, o.ElectionTimeout)
+	case o.LeaseDrift < 0 || o.LeaseDrift > leaseDriftMax:
+		return fmt.Errorf("raft: a lease drift of %d parts per thousand is not within 0..%d",
+			o.LeaseDrift, leaseDriftMax)
 	}
 	for _, limit := range [...]struct {
 		name  string
@@ -101,6 +105,16 @@ type Core struct {
 	ballotCount      int
 	elections        uint64 // campaigns started
 
+	promisedUntil Instant // no vote but a forced one before this (lease.go)
+	promiseFresh  bool    // the promise of now counts from the next Tick
+
+	// Snapshots.
+	taken        SnapshotMeta // the newest that the caller can stream; ID 0: none
+	taking       bool         // one was asked for
+	fetch        fetching     // follower: what the caller is fetching; Meta.ID 0: nothing
+	fetchChanged bool         // since the last Drain
+	installSeq   Seq          // the latest Write that installs a snapshot
+
 	// Leader only; dropped as a whole on every role change (mistake 65).
 	lead leadership
 
@@ -135,7 +149,7 @@ func New(o Options, r Restored) (*Core, error) {
 	}
 	c := &Core{options: o, random: newRandom(o.Seed), hard: r.HardState}
 	c.log.restore(&r)
-	c.configs.push(ConfigAt{Pos{r.Snapshot.Pos.Term, r.Snapshot.ConfigIndex}, r.Snapshot.Config})
+	c.configs.reset(&r.Snapshot)
 	for _, at := range r.Configs {
 		c.configs.push(at)
 	}
@@ -203,9 +217,13 @@ func (c *Core) setVote(id NodeID) {
 // hardDurable reports whether the current term and vote are on disk.
 func (c *Core) hardDurable() bool { return !c.hardChanged && c.hardSeq <= c.durableSeq }
 
-// send queues a message; promise says what must be durable before it may leave.
+// send queues a message; promise says what must be durable before it may leave. While an installed
+// snapshot is not, nothing that is said of the log is.
 func (c *Core) send(m Message, promise durability) {
 	m.From = c.options.ID
+	if promise == hardState && m.Match > 0 && c.installing() {
+		promise = everything
+	}
 	c.outbox = append(c.outbox, m)
 	c.after = append(c.after, promise)
 }
@@ -219,6 +237,7 @@ func (c *Core) Tick(now Instant, clock LogTime) {
 	first := c.lastTick == 0
 	due := max(c.lastTick, min(now, c.Deadline()))
 	c.now, c.lastTick, c.clock = now, now, clock
+	c.datePromise()
 	switch {
 	case first:
 		c.started()
@@ -242,6 +261,7 @@ func (c *Core) started() {
 	c.electionDeadline = c.now
 	if config := c.config(); len(config.Voters) != 1 || config.Joint() {
 		c.electionDeadline += c.random.between(3*c.options.Heartbeat, c.options.ElectionTimeout)
+		c.keepOldPromise()
 	}
 }
 
@@ -321,12 +341,14 @@ func (c *Core) Slice(r Range, into []Entry) ([]Entry, bool) {
 // Drain moves everything that is to be done into e. It reports whether another call would find
 // more. Slices in e alias the core's memory: they are valid until the next call of any method.
 func (c *Core) Drain(e *Effects) (more bool) {
+	e.TakeSnapshot = false
 	if c.role == Leader {
 		more = c.replicate(e)
 	} else {
 		e.Load = e.Load[:0]
 		c.forwardReads()
 	}
+	c.drainFetch(e)
 	c.drainWrite(e)
 	c.drainMessages(e)
 	more = c.drainApply(e) || more
@@ -343,21 +365,31 @@ func (c *Core) Drain(e *Effects) (more bool) {
 func (c *Core) drainWrite(e *Effects) {
 	l := &c.log
 	e.Write = nil
+	if c.fetch.staged && c.applied == c.applying {
+		c.install(e)
+		return
+	}
 	if !c.hardChanged && l.truncate == 0 && l.written == l.last.Index {
 		return
 	}
-	c.lastSeq++
-	e.write = Write{Seq: c.lastSeq, TruncateFrom: l.truncate, CommitHint: c.commit, Sync: true}
+	e.write = Write{TruncateFrom: l.truncate, CommitHint: c.commit}
 	if l.written < l.last.Index {
 		e.write.Append = l.slice(l.written+1, l.last.Index)
 	}
+	l.truncate, l.written = 0, l.last.Index
+	c.launch(e)
+}
+
+// launch numbers the Write in e, adds the hard state when that has changed, and gives it out.
+func (c *Core) launch(e *Effects) {
+	c.lastSeq++
+	e.write.Seq, e.write.Sync = c.lastSeq, true
 	if c.hardChanged {
 		e.hard = c.hard
 		e.write.HardState = &e.hard
 		c.hardChanged, c.hardSeq = false, c.lastSeq
 	}
-	l.truncate, l.written = 0, l.last.Index
-	l.launched(c.lastSeq)
+	c.log.launched(c.lastSeq)
 	e.Write = &e.write
 }
 
@@ -380,12 +412,12 @@ func (c *Core) drainMessages(e *Effects) {
 }
 
 // drainApply hands out what is committed and durable here, while what is handed out and not yet
-// applied stays within the limit. It reports whether it left something for the next Drain.
+// applied stays within the limit, and no snapshot waits to replace it all. It reports whether it left something for the next Drain.
 func (c *Core) drainApply(e *Effects) (more bool) {
 	e.Apply = Range{}
 	upTo := min(c.commit, c.log.stable)
 	full := c.applyingBytes >= c.options.MaxApplyBytes || c.replaying > c.applied
-	if upTo == c.applying || full {
+	if upTo == c.applying || full || c.fetch.staged {
 		return false
 	}
 	e.Apply.First = c.applying + 1

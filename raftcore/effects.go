@@ -3,7 +3,7 @@ package raftcore
 // Write is what one Drain wants on disk: one atomic batch. The caller performs Writes one after
 // the other, in order, and reports the last durable one with Durable.
 //
-// Order inside the batch: truncate, append, hard state. Sync is false only for a Write that carries
+// Order inside the batch: snapshot, truncate, append, hard state. Sync is false only for a Write that carries
 // nothing but a commit hint.
 type Write struct {
 	Seq          Seq
@@ -11,7 +11,11 @@ type Write struct {
 	TruncateFrom Index      // delete entries at and after this index first; 0: nothing to delete
 	Append       []Entry    // consecutive, first index >= TruncateFrom when both are set
 	CommitHint   Index      // may be stored with the batch; never relied on. 0: none
-	Sync         bool
+	// Snapshot installs what SnapshotFetched has reported: the state becomes the snapshot's, and the
+	// log is empty after Snapshot.Pos. Such a Write carries nothing else but HardState; a crash
+	// leaves all of it or nothing.
+	Snapshot *SnapshotMeta
+	Sync     bool
 }
 
 // ReadReady says that a read may be served from any state that has applied Index or more.
@@ -58,6 +62,10 @@ type StateChange struct {
 //	Reads     serve once applied >= Index.
 //	LostReads these reads got no answer (leadership changed); ask again.
 //	State     when not nil: role, leader, term or config changed.
+//	TakeSnapshot  a peer needs a snapshot, and none that the caller holds will do. Said once, until
+//	          SnapshotTaken or SnapshotFailed with the own id.
+//	Fetch     when not nil: fetch this snapshot from that node, and report SnapshotFetched or
+//	          SnapshotFailed. It replaces an earlier Fetch. Meta.ID == 0: abort what is under way.
 type Effects struct {
 	Write     *Write
 	Messages  []Message
@@ -68,9 +76,21 @@ type Effects struct {
 	State     *StateChange
 	Trace     []Event
 
-	write Write // storage behind Write
-	hard  HardState
-	state StateChange
+	TakeSnapshot bool
+	Fetch        *Fetch
+
+	write    Write // storage behind Write
+	hard     HardState
+	state    StateChange
+	fetch    Fetch
+	snapshot SnapshotMeta
+}
+
+// Fetch asks the caller to bring all files of a snapshot here, verified and synced.
+type Fetch struct {
+	From NodeID
+	Term Term
+	Meta SnapshotMeta
 }
 
 // LoadRequest asks for entries that are no longer in memory. Peer is who needs them.

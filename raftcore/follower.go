@@ -15,7 +15,10 @@ func (c *Core) becomeFollower(leader NodeID, reason string) {
 	}
 	c.role, c.leader, c.reason = Follower, leader, reason
 	c.heard, c.roundEchoed = false, 0
-	c.lead = leadership{}
+	c.dropLeadership()
+	if c.fetch.From != leader || c.fetch.Term != c.hard.Term {
+		c.abortFetch()
+	}
 }
 
 // followerAppend is AppendEntries' receiver implementation (figure 2), with two additions: nothing
@@ -23,6 +26,9 @@ func (c *Core) becomeFollower(leader NodeID, reason string) {
 // what was received.
 func (c *Core) followerAppend(m *Message) {
 	c.hear(m)
+	if planted(26) && len(m.Entries) == 0 {
+		c.commitTo(min(m.Commit, c.log.last.Index))
+	}
 	if m.Prev.Index < c.commit && !planted(7) {
 		c.appendBehindCommit(m)
 		return
@@ -30,7 +36,8 @@ func (c *Core) followerAppend(m *Message) {
 	if !c.log.matches(m.Prev) {
 		c.send(Message{Kind: AppendEntriesResponse, To: m.From, Term: c.hard.Term, Prev: m.Prev,
 			Reject: true, Hint: c.log.lastNotAfter(m.Prev.Index, m.Prev.Term),
-			Epoch: m.Epoch, Round: m.Round}, hardState)
+			Match: min(c.commit, c.log.stable), Epoch: m.Epoch, Round: m.Round,
+			Lease: c.promise()}, hardState)
 		return
 	}
 	c.accept(m, m.Prev, m.Entries)
@@ -46,6 +53,7 @@ func (c *Core) hear(m *Message) {
 	}
 	c.contact, c.heard, c.hurry = c.now, true, 0
 	c.floor = max(c.floor, m.Match)
+	c.promiseFresh = c.options.LeaseDrift > 0
 	c.resetElectionDeadline()
 }
 
@@ -141,7 +149,7 @@ func (c *Core) appendEntry(e *Entry) {
 func (c *Core) acknowledge(m *Message, matched Index) {
 	durable := min(matched, c.log.stable)
 	r := Message{Kind: AppendEntriesResponse, To: m.From, Term: c.hard.Term, Prev: m.Prev,
-		Match: durable, Epoch: m.Epoch, Round: m.Round}
+		Match: durable, Epoch: m.Epoch, Round: m.Round, Lease: c.promise()}
 	if m.Round > c.roundEchoed || len(m.Entries) > 0 && durable == matched {
 		c.roundEchoed = m.Round
 		c.send(r, hardState)

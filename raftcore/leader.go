@@ -22,6 +22,7 @@ type leadership struct {
 	transferee       NodeID
 	transferDeadline Instant
 	transferSent     bool
+	forced           bool // a TimeoutNow left in this term: no lease any more
 }
 
 func (l *leadership) peer(id NodeID) *progress {
@@ -39,14 +40,22 @@ func (c *Core) becomeLeader() {
 	assert(c.hard.VotedFor == c.options.ID, "leader of term %d voted for %x", c.hard.Term, c.hard.VotedFor)
 	c.loseReads()
 	c.role, c.leader, c.hurry = Leader, c.options.ID, 0
-	c.lead = leadership{
-		heartbeatAt:   c.now + c.options.Heartbeat,
-		quorumCheckAt: c.now + c.options.ElectionTimeout,
-		firstOwn:      c.log.last.Index + 1,
-	}
+	c.dropLeadership()
+	c.lead.heartbeatAt = c.now + c.options.Heartbeat
+	c.lead.quorumCheckAt = c.now + c.options.ElectionTimeout
+	c.lead.firstOwn = c.log.last.Index + 1
 	c.trackMembers()
 	c.appendOwn(EntryNoop, c.clock, nil)
 	c.maybeCommit()
+}
+
+// dropLeadership forgets what belongs to a term that this node led.
+func (c *Core) dropLeadership() {
+	transferee := c.lead.transferee
+	c.lead = leadership{}
+	if planted(20) {
+		c.lead.transferee, c.lead.transferSent, c.lead.transferDeadline = transferee, true, ^Instant(0)
+	}
 }
 
 // trackMembers makes the peers those of the configuration in force, keeping what is known of those
@@ -102,6 +111,7 @@ func (c *Core) leaderTick() {
 	if lead.transferee != 0 && c.now >= lead.transferDeadline {
 		c.abortTransfer()
 	}
+	c.maybeReadUnderLease()
 	if c.now < lead.heartbeatAt {
 		return
 	}
@@ -109,9 +119,10 @@ func (c *Core) leaderTick() {
 	lead.roundWanted = true
 	c.raiseFloor()
 	for i := range lead.peers {
-		lead.peers[i].probed, lead.peers[i].reopened = false, false
+		p := &lead.peers[i]
+		p.probed, p.reopened, p.offered = false, false, false
 	}
-	if c.now >= lead.quorumCheckAt && c.now-c.quorumContact() > c.options.ElectionTimeout {
+	if c.now >= lead.quorumCheckAt && !planted(28) && c.now-c.quorumContact() > c.options.ElectionTimeout {
 		c.becomeFollower(0, "no quorum of responses")
 	}
 }
@@ -151,18 +162,19 @@ func (c *Core) leaderDeadline() Instant {
 func (c *Core) replicate(e *Effects) (more bool) {
 	e.Load = e.Load[:0]
 	lead := &c.lead
-	if lead.roundWanted {
+	if lead.roundWanted || lead.readsWait() {
 		lead.round++
 		lead.roundWanted = false
 		c.maybeConfirmReads()
 	}
 	for i := range lead.peers {
 		p := &lead.peers[i]
+		c.maybeOffer(p, e)
 		for c.sendEntries(p, e) {
 		}
 		untold := p.state == replicating && p.commit < c.commit
 		if p.told < lead.round || untold && !lead.committed {
-			c.sendEmpty(p)
+			c.sendAppend(p, nil)
 		}
 		more = more || untold && lead.committed
 	}
@@ -186,11 +198,6 @@ func (c *Core) sendEntries(p *progress, e *Effects) bool {
 	if p.next > c.log.last.Index || p.loading || !c.maySend(p) {
 		return false
 	}
-	prevTerm, ok := c.log.termAt(p.next - 1)
-	if !ok {
-		p.state = stranded
-		return false
-	}
 	entries := c.entriesFor(p, e)
 	if len(entries) == 0 {
 		return false
@@ -199,7 +206,7 @@ func (c *Core) sendEntries(p *progress, e *Effects) bool {
 	for i := range entries {
 		bytes += entries[i].Bytes()
 	}
-	c.sendAppend(p, Pos{prevTerm, p.next - 1}, entries)
+	c.sendAppend(p, entries)
 	if p.state == probing {
 		p.probed = true
 		return false
@@ -253,20 +260,18 @@ func (c *Core) Loaded(req LoadRequest, es []Entry) {
 	}
 }
 
-// sendEmpty sends what is not entries: a heartbeat, a read round, a commit index. It still says
-// where the sender believes the logs agree, so a lost message is noticed within a heartbeat.
-func (c *Core) sendEmpty(p *progress) {
-	term, ok := c.log.termAt(p.next - 1)
-	if !ok {
-		p.state = stranded
-		c.sendAppend(p, Pos{}, nil)
-		return
+// sendAppend sends entries after what the peer was sent last, or what is not entries: a heartbeat, a
+// read round, a commit index. That still says where the sender believes the logs agree, so a lost
+// message is noticed within a heartbeat. A peer that waits for a snapshot is asked nothing: every
+// log holds the position 0.
+func (c *Core) sendAppend(p *progress, entries []Entry) {
+	prev := Pos{}
+	if p.state != snapshotting {
+		prev.Index = p.next - 1
+		prev.Term, _ = c.log.termAt(prev.Index)
 	}
-	c.sendAppend(p, Pos{term, p.next - 1}, nil)
-}
-
-func (c *Core) sendAppend(p *progress, prev Pos, entries []Entry) {
-	p.told, p.commit = c.lead.round, c.commit
+	c.tell(p)
+	p.commit = c.commit
 	c.send(Message{Kind: AppendEntries, To: p.id, Term: c.hard.Term, Prev: prev, Entries: entries,
 		Commit: c.commit, Match: c.floor, Epoch: p.epoch, Round: c.lead.round}, nothing)
 }
@@ -274,31 +279,43 @@ func (c *Core) sendAppend(p *progress, prev Pos, entries []Entry) {
 // appendAnswered: figure 2, "if successful: update nextIndex and matchIndex; if AppendEntries fails
 // because of log inconsistency: decrement nextIndex and retry".
 func (c *Core) appendAnswered(m *Message) {
+	p := c.answered(m)
+	if p == nil {
+		return
+	}
+	switch {
+	case p.state == snapshotting:
+	case m.Reject:
+		c.appendRejected(p, m)
+	case p.state == probing:
+		p.becomeReplicating()
+	case !p.reopened && p.flights.full(c.options.MaxInflightMessages, c.options.MaxInflightBytes):
+		p.flights.freeFirst()
+		p.reopened = true
+	}
+}
+
+// answered takes from any response what every response says: that the peer lives, which round it has
+// heard, and how much of this leader's log is durable there. It returns nil when that is not to be
+// believed.
+func (c *Core) answered(m *Message) *progress {
 	p := c.lead.peer(m.From)
 	if p == nil || m.Epoch != p.epoch && !planted(12) {
 		c.drop(m, "of an older membership")
-		return
+		return nil
 	}
 	p.contact = c.now
-	c.echoed(p, m.Round)
-	if m.Reject {
-		c.appendRejected(p, m)
-		return
-	}
+	c.echoed(p, m)
 	if m.Match > c.log.last.Index && !planted(10) && !planted(12) {
 		broken("peer %x is durable to %d of %d", p.id, m.Match, c.log.last.Index)
 	}
 	moved := p.acknowledged(min(m.Match, c.log.last.Index))
-	if p.state != replicating {
-		p.becomeReplicating()
-	} else if !p.reopened && p.flights.full(c.options.MaxInflightMessages, c.options.MaxInflightBytes) {
-		p.flights.freeFirst()
-		p.reopened = true
-	}
+	c.maybeEndSnapshot(p)
 	if moved {
 		c.maybeCommit()
 		c.maybeSendTimeoutNow()
 	}
+	return p
 }
 
 // appendRejected backs up to where the logs may agree. A rejection of anything but the newest probe,

@@ -22,8 +22,11 @@ const LearnersMax = 16
 var errConfigBytes = errors.New("raft: malformed configuration")
 
 // EncodeConfig returns the Data of a config entry.
-func EncodeConfig(c Config) []byte {
-	b := []byte{configVersion, byte(len(c.Voters)), byte(len(c.OldVoters)), byte(len(c.Learners))}
+func EncodeConfig(c Config) []byte { return AppendConfig(nil, &c) }
+
+// AppendConfig appends the encoded form of c.
+func AppendConfig(b []byte, c *Config) []byte {
+	b = append(b, configVersion, byte(len(c.Voters)), byte(len(c.OldVoters)), byte(len(c.Learners)))
 	for _, ids := range [3][]NodeID{c.Voters, c.OldVoters, c.Learners} {
 		for _, id := range ids {
 			for shift := 56; shift >= 0; shift -= 8 {
@@ -123,6 +126,15 @@ func (s *configs) truncate(from Index) (changed bool) {
 		s.stack, changed = s.stack[:len(s.stack)-1], true
 	}
 	return changed
+}
+
+// reset makes the configuration of a snapshot the only one.
+func (s *configs) reset(m *SnapshotMeta) {
+	bottom := ConfigAt{Pos{m.Pos.Term, m.ConfigIndex}, m.Config}
+	s.stack = slices.DeleteFunc(s.stack, func(at ConfigAt) bool {
+		return at.Pos.Index <= m.Pos.Index || !planted(16)
+	})
+	s.stack = slices.Insert(s.stack, 0, bottom)
 }
 
 // compact makes the configuration in force at upTo the bottom.

@@ -25,6 +25,12 @@ const (
 	ReadIndexResponse
 	// The leader asks the receiver to campaign at once; Prev is the leader's last position.
 	TimeoutNow
+	// The leader offers a snapshot to a peer whose next entry is compacted, once per heartbeat: it is
+	// the heartbeat of such a peer, too. The files travel on a connection of their own.
+	InstallSnapshot
+	// Match is the follower's durable committed index, offer or no offer; a rejection tells a
+	// deposed leader the term. Snapshot echoes the ID and position of the offer.
+	InstallSnapshotResponse
 
 	messageKinds // number of kinds plus one
 )
@@ -43,5 +49,9 @@ type Message struct {
 	Hint     Pos    // a rejected append: the last position of the follower's log that may still agree
 	Epoch    Index  // config index at which the leader created the peer's progress; echoed
 	Round    uint64 // leader-local (ReadIndex: follower-local) number, echoed by every response
-	After    Seq    // local only: may leave once Durable >= After; 0 means at once
+	// Lease is a promise, in responses to the leader: for so long after the sender heard Round it grants
+	// no vote but a forced one (lease.go). 0: none.
+	Lease    Instant
+	Snapshot SnapshotMeta // InstallSnapshot: what is offered; its response: ID and Pos of that
+	After    Seq          // local only: may leave once Durable >= After; 0 means at once
 }

@@ -8,22 +8,31 @@ const (
 	probing progressState = iota
 	// replicating: next runs ahead of the acknowledgements, within the inflight limits.
 	replicating
-	// stranded: what the peer needs is compacted. It gets empty heartbeats only.
-	stranded
+	// snapshotting: what the peer needs is compacted. It gets offers of a snapshot, and no entries.
+	snapshotting
 )
 
 func (s progressState) String() string {
-	return [...]string{"probing", "replicating", "stranded"}[s]
+	return [...]string{"probing", "replicating", "snapshot"}[s]
 }
 
-// progress of one peer. What happens next follows from three questions:
+// progress of one peer. What happens next follows from a few questions, and every combination of
+// answers has a line (mistake 54):
 //
 //	position before next known here | match known | message in flight  ->
-//	no                              | -           | -                     stranded
 //	yes                             | no          | no                    probe: entries after next-1, once
 //	yes                             | no          | yes                   wait; a response or heartbeat re-opens
 //	yes                             | yes         | below the limits      send, next moves on
 //	yes                             | yes         | at the limits         wait; a response frees
+//	no                                                                    snapshotting:
+//
+//	a usable snapshot is there | offered in this heartbeat  ->
+//	no                         | no                            have one taken; an empty heartbeat
+//	yes                        | no                            offer it: the one offered before, if usable
+//	-                          | yes                           wait; read rounds go out empty
+//
+// A snapshot is usable when the log goes on after it. The state ends with any response after
+// whose Match the log goes on, whatever was offered: then replicating from there.
 type progress struct {
 	id      NodeID
 	state   progressState
@@ -42,6 +51,23 @@ type progress struct {
 	// find out that a message is lost; once per response would let late and repeated responses
 	// each send another message, whose responses are repeated, too.
 	reopened bool
+
+	snapshot SnapshotMeta // what was offered; ID 0: nothing
+	offered  bool         // this heartbeat's offer, or wish for a snapshot, is out
+	// catchUp is the end of the log when a snapshot was done: until match is there, the log is held, or
+	// compaction could overtake the peer and it would need the next snapshot at once.
+	catchUp Index
+
+	leaseRound uint64  // an echo of this round or a newer one renews the lease; 0: none is out
+	leaseSent  Instant // when that round was first sent to the peer
+	leased     Instant // latest such instant of a round that was echoed with a promise; 0: none
+}
+
+// becomeSnapshotting waits for a response after whose Match the log goes on.
+func (p *progress) becomeSnapshotting() {
+	p.state, p.probed, p.offered, p.catchUp = snapshotting, false, false, 0
+	p.flights.clear()
+	p.loaded, p.snapshot = nil, SnapshotMeta{}
 }
 
 // becomeProbing starts over after next-1.
@@ -59,7 +85,6 @@ func (p *progress) becomeReplicating() {
 
 // acknowledged takes a durable index from a response. It reports whether match moved.
 func (p *progress) acknowledged(match Index) bool {
-	p.probed = false
 	p.flights.freeUpTo(match)
 	if match <= p.match {
 		return false

@@ -69,8 +69,13 @@ func (c *Core) addRead(r pendingRead) {
 		return
 	}
 	r.index, r.round = c.commit, c.lead.round+1
-	c.lead.roundWanted = true
 	c.lead.reads = append(c.lead.reads, r)
+}
+
+// readsWait reports whether there are reads that no round was started for.
+func (l *leadership) readsWait() bool {
+	n := len(l.reads)
+	return n > 0 && l.reads[n-1].round > l.round
 }
 
 // openReadGate lets the reads in that came before this term had a committed entry.
@@ -84,12 +89,13 @@ func (c *Core) openReadGate() {
 	c.lead.gated = c.lead.gated[:0]
 }
 
-// echoed notes a round that a peer has answered.
-func (c *Core) echoed(p *progress, round uint64) {
-	if round <= p.round {
+// echoed notes the round that a peer has answered.
+func (c *Core) echoed(p *progress, m *Message) {
+	c.renewLease(p, m)
+	if m.Round <= p.round {
 		return
 	}
-	p.round = round
+	p.round = m.Round
 	c.maybeConfirmReads()
 }
 

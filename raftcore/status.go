@@ -24,6 +24,11 @@ type Status struct {
 	Elections   uint64 // campaigns started
 	Dropped     uint64 // messages that changed nothing
 	Peers       []PeerState
+
+	Snapshot   SnapshotMeta // the newest taken here; ID 0: none
+	Fetching   uint64       // ID of the snapshot that is being fetched; 0: none
+	Held       Index        // lowest position from which a peer with a snapshot will go on; 0: none
+	LeaseUntil Instant      // a leader's lease; 0: none
 }
 
 // PeerState is a leader's view of one peer; empty on other nodes.
@@ -31,8 +36,7 @@ type PeerState struct {
 	ID       NodeID
 	Match    Index
 	Next     Index
-	State    string
-	Stranded bool    // what it needs is compacted
+	State    string  // probing, replicating or snapshot
 	Contact  Instant // last response
 	Inflight int     // unacknowledged messages
 }
@@ -47,11 +51,12 @@ func (c *Core) Status(s *Status) {
 		Transferee: c.lead.transferee, Uncommitted: c.lead.uncommittedBytes,
 		Reads:     len(c.lead.reads) + len(c.lead.gated) + len(c.reads.waiting) + len(c.reads.asked),
 		Elections: c.elections, Dropped: c.dropped, Peers: s.Peers[:0],
+		Snapshot: c.taken, Fetching: c.fetch.Meta.ID, Held: c.held(), LeaseUntil: c.leaseUntil(),
 	}
 	for i := range c.lead.peers {
 		p := &c.lead.peers[i]
 		s.Peers = append(s.Peers, PeerState{p.id, p.match, p.next, p.state.String(),
-			p.state == stranded, p.contact, p.flights.count})
+			p.contact, p.flights.count})
 	}
 }
 

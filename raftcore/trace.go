@@ -15,6 +15,7 @@ const (
 	EventTruncate                      // the log was cut before Pos
 	EventCommit                        // the commit index moved to Pos.Index
 	EventRead                          // a read round was confirmed; Pos.Index is its index
+	EventInstall                       // a snapshot at Pos replaces the log
 )
 
 // Event is one line of the trace, recorded when Options.Trace is set. The core never logs: the
@@ -43,6 +44,8 @@ func (e Event) String() string {
 		return fmt.Sprintf("commits up to %s", e.Pos)
 	case EventRead:
 		return fmt.Sprintf("reads at %d", e.Pos.Index)
+	case EventInstall:
+		return fmt.Sprintf("installs a snapshot at %s", e.Pos)
 	}
 	return fmt.Sprintf("event %d", e.Kind)
 }
@@ -52,6 +55,7 @@ var messageNames = [messageKinds]string{
 	RequestVote: "RequestVote", RequestVoteResponse: "RequestVoteResponse",
 	AppendEntries: "AppendEntries", AppendEntriesResponse: "AppendEntriesResponse",
 	ReadIndex: "ReadIndex", ReadIndexResponse: "ReadIndexResponse", TimeoutNow: "TimeoutNow",
+	InstallSnapshot: "InstallSnapshot", InstallSnapshotResponse: "InstallSnapshotResponse",
 }
 
 func (k MessageKind) String() string {
@@ -76,7 +80,8 @@ func (m *Message) String() string {
 		value uint64
 	}{
 		{"commit", uint64(m.Commit)}, {"match", uint64(m.Match)}, {"epoch", uint64(m.Epoch)},
-		{"round", m.Round}, {"after", uint64(m.After)},
+		{"round", m.Round}, {"snapshot", m.Snapshot.ID}, {"at", uint64(m.Snapshot.Pos.Index)},
+		{"after", uint64(m.After)},
 	} {
 		if f.value != 0 {
 			fmt.Fprintf(&b, " %s %d", f.name, f.value)

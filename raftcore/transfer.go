@@ -46,7 +46,7 @@ func (c *Core) maybeSendTimeoutNow() {
 	if p == nil || p.match < c.log.last.Index {
 		return
 	}
-	lead.transferSent = true
+	lead.transferSent, lead.forced = true, true
 	c.send(Message{Kind: TimeoutNow, To: p.id, Term: c.hard.Term, Prev: c.log.last}, nothing)
 }
 

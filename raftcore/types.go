@@ -95,7 +95,8 @@ type Config struct {
 }
 
 // SnapshotMeta describes what lies before the log: the position up to which entries are gone,
-// the stamp of the last of them and the configuration in force there.
+// the stamp of the last of them and the configuration in force there. Of a snapshot that can be
+// streamed, ID is the caller's name for it, never 0.
 type SnapshotMeta struct {
 	ID          uint64
 	Pos         Pos

@@ -20,7 +20,7 @@
 // follower could store what it received, one checksum guards the entry from the leader's memory to
 // the follower's disk, and one set of golden bytes pins both.
 //
-// A Message has seven fields that most kinds leave zero. A bit set says which of them follow, so an
+// A Message has nine fields that most kinds leave zero. A bit set says which of them follow, so an
 // append response is 52 bytes and not 96, and a field added later is a new bit that an old node
 // refuses by number instead of misreading.
 //

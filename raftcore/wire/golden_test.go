@@ -35,6 +35,18 @@ func golden() map[string][]byte {
 		Kind: raftcore.AppendEntriesResponse, From: 0xb2, To: 0xa1, Term: 3, Match: 6,
 		Reject: true, Hint: raftcore.Pos{Term: 1, Index: 4}, Epoch: 4, Round: 77, After: 12,
 	}
+	offer := raftcore.Message{
+		Kind: raftcore.InstallSnapshot, From: 0xa1, To: 0xb2, Term: 3, Epoch: 4, Round: 78,
+		Snapshot: raftcore.SnapshotMeta{
+			ID: 0x51, Pos: raftcore.Pos{Term: 2, Index: 90}, Stamp: 0x2122232425262728, ConfigIndex: 8,
+			Config: raftcore.Config{Voters: []raftcore.NodeID{0xa1, 0xb2}, Learners: []raftcore.NodeID{0xc3}},
+		},
+	}
+	offered := raftcore.Message{
+		Kind: raftcore.InstallSnapshotResponse, From: 0xb2, To: 0xa1, Term: 3, Match: 90, Epoch: 4,
+		Round: 78, Lease: 500 * raftcore.Millisecond,
+		Snapshot: raftcore.SnapshotMeta{ID: 0x51, Pos: raftcore.Pos{Term: 2, Index: 90}},
+	}
 	vote := raftcore.Message{
 		Kind: raftcore.RequestVote, From: 0xb2, To: 0xc3, Term: 4,
 		Prev: raftcore.Pos{Term: 3, Index: 8}, Force: true, Round: 2,
@@ -52,6 +64,8 @@ func golden() map[string][]byte {
 		"append-v1":           AppendMessage(nil, &appendEntries),
 		"append-rejection-v1": AppendMessage(nil, &rejected),
 		"vote-v1":             AppendMessage(nil, &vote),
+		"offer-v1":            AppendMessage(nil, &offer),
+		"offer-response-v1":   AppendMessage(nil, &offered),
 		"hello-v1":            AppendHello(nil, &hello),
 		"invite-v1":           AppendInvite(nil, &invite),
 		"snapshot-files-v1": AppendSnapshotFiles(nil, []SnapshotFile{

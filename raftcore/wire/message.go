@@ -26,7 +26,10 @@ const (
 	isReject   = 1 << 7
 	isForce    = 1 << 8
 
-	knownBits = 1<<9 - 1
+	hasLease    = 1 << 9  // 8 bytes
+	hasSnapshot = 1 << 10 // see appendSnapshotMeta
+
+	knownBits = 1<<11 - 1
 )
 
 // MessageSize is the length of m when encoded.
@@ -37,6 +40,12 @@ func MessageSize(m *raftcore.Message) int {
 		if bits&(1<<bit) != 0 {
 			n += size
 		}
+	}
+	if bits&hasLease != 0 {
+		n += 8
+	}
+	if bits&hasSnapshot != 0 {
+		n += snapshotMetaSize(&m.Snapshot)
 	}
 	for i := range m.Entries {
 		n += EntrySize(&m.Entries[i])
@@ -60,6 +69,8 @@ func messageBits(m *raftcore.Message) (bits uint16) {
 	set(len(m.Entries) != 0, hasEntries)
 	set(m.Reject, isReject)
 	set(m.Force, isForce)
+	set(m.Lease != 0, hasLease)
+	set(m.Snapshot.ID != 0, hasSnapshot)
 	return bits
 }
 
@@ -68,11 +79,11 @@ func messageBits(m *raftcore.Message) (bits uint16) {
 //	0         1         2         4          12         20         28
 //	+---------+---------+---------+----------+----------+----------+-- - - - - - -+-- - - - -+
 //	| version | kind    | bits    | from     | to       | term     | fields by bit | entries  |
-//	| 1 byte  | 1 byte  | 2 bytes | 8 bytes  | 8 bytes  | 8 bytes  | 0...68 bytes  |          |
+//	| 1 byte  | 1 byte  | 2 bytes | 8 bytes  | 8 bytes  | 8 bytes  |               |          |
 //	+---------+---------+---------+----------+----------+----------+-- - - - - - -+-- - - - -+
 //
-// The fields are prev, commit, match, hint, epoch, round and the count of entries, each there only
-// when its bit is set. Entries have the layout of AppendEntry.
+// The fields are prev, commit, match, hint, epoch, round, lease, the description of a snapshot and
+// the count of entries, each there only when its bit is set. Entries have the layout of AppendEntry.
 func AppendMessage(dst []byte, m *raftcore.Message) []byte {
 	dst = slices.Grow(dst, MessageSize(m))
 	bits := messageBits(m)
@@ -99,6 +110,12 @@ func AppendMessage(dst []byte, m *raftcore.Message) []byte {
 	if bits&hasRound != 0 {
 		dst = binary.LittleEndian.AppendUint64(dst, m.Round)
 	}
+	if bits&hasLease != 0 {
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(m.Lease))
+	}
+	if bits&hasSnapshot != 0 {
+		dst = appendSnapshotMeta(dst, &m.Snapshot)
+	}
 	if bits&hasEntries != 0 {
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(len(m.Entries)))
 	}
@@ -118,16 +135,19 @@ func DecodeMessage(b []byte, m *raftcore.Message) (rest []byte, err error) {
 		return nil, err
 	}
 	m.Kind = raftcore.MessageKind(r.uint8())
-	if !r.short && (m.Kind < raftcore.PreVote || m.Kind > raftcore.TimeoutNow) {
+	if !r.short && (m.Kind < raftcore.PreVote || m.Kind > raftcore.InstallSnapshotResponse) {
 		return nil, fmt.Errorf("message: %w: kind %d", ErrUnknown, m.Kind)
 	}
 	bits := r.uint16()
 	if bits&^knownBits != 0 {
 		return nil, fmt.Errorf("message: %w: field bits %#x", ErrUnknown, bits&^knownBits)
 	}
-	count := r.messageFields(bits, m)
+	count, err := r.messageFields(bits, m)
 	if r.short {
 		return nil, fmt.Errorf("message: %w of %d bytes", ErrShort, len(b))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("message from node %x: %w", m.From, err)
 	}
 	if err := r.messageEntries(count, m); err != nil {
 		return nil, fmt.Errorf("message from node %x: %w", m.From, err)
@@ -136,7 +156,7 @@ func DecodeMessage(b []byte, m *raftcore.Message) (rest []byte, err error) {
 }
 
 // messageFields reads everything between the bit set and the entries, and returns their count.
-func (r *reader) messageFields(bits uint16, m *raftcore.Message) (count uint32) {
+func (r *reader) messageFields(bits uint16, m *raftcore.Message) (count uint32, err error) {
 	m.From = raftcore.NodeID(r.uint64())
 	m.To = raftcore.NodeID(r.uint64())
 	m.Term = raftcore.Term(r.uint64())
@@ -158,12 +178,18 @@ func (r *reader) messageFields(bits uint16, m *raftcore.Message) (count uint32) 
 	if bits&hasRound != 0 {
 		m.Round = r.uint64()
 	}
+	if bits&hasLease != 0 {
+		m.Lease = raftcore.Instant(r.uint64())
+	}
+	if bits&hasSnapshot != 0 {
+		err = r.snapshotMeta(&m.Snapshot)
+	}
 	if bits&hasEntries != 0 {
 		count = r.uint32()
 	}
 	m.Reject = bits&isReject != 0
 	m.Force = bits&isForce != 0
-	return count
+	return count, err
 }
 
 // messageEntries reads count entries into m.Entries and checks that they continue m.Prev.

@@ -54,7 +54,7 @@ func (g generator) entry(p raftcore.Pos) raftcore.Entry {
 
 func (g generator) message() raftcore.Message {
 	m := raftcore.Message{
-		Kind:   raftcore.MessageKind(1 + g.IntN(int(raftcore.TimeoutNow))),
+		Kind:   raftcore.MessageKind(1 + g.IntN(int(raftcore.InstallSnapshotResponse))),
 		From:   raftcore.NodeID(g.number()),
 		To:     raftcore.NodeID(g.number()),
 		Term:   raftcore.Term(g.number()),
@@ -66,6 +66,10 @@ func (g generator) message() raftcore.Message {
 		Hint:   g.pos(),
 		Epoch:  raftcore.Index(g.number()),
 		Round:  g.number(),
+		Lease:  raftcore.Instant(g.number()),
+	}
+	if g.IntN(2) == 0 {
+		m.Snapshot = g.snapshotMeta()
 	}
 	if m.Kind == raftcore.AppendEntries {
 		p := m.Prev
@@ -78,6 +82,20 @@ func (g generator) message() raftcore.Message {
 		}
 	}
 	return m
+}
+
+func (g generator) snapshotMeta() raftcore.SnapshotMeta {
+	s := raftcore.SnapshotMeta{ID: 1 + g.Uint64N(1<<40), Pos: g.pos(),
+		Stamp: raftcore.LogTime(g.number()), ConfigIndex: raftcore.Index(g.number())}
+	if g.IntN(3) > 0 {
+		for id := range raftcore.NodeID(1 + g.IntN(raftcore.VotersMax)) {
+			s.Config.Voters = append(s.Config.Voters, 1+id)
+		}
+		for id := range raftcore.NodeID(g.IntN(raftcore.LearnersMax)) {
+			s.Config.Learners = append(s.Config.Learners, 100+id)
+		}
+	}
+	return s
 }
 
 func (g generator) text() string { return strings.Repeat("n1=host:7380,", g.IntN(4)) }
@@ -243,6 +261,12 @@ func TestUnknownIsNamed(t *testing.T) {
 	bits := AppendMessage(nil, &raftcore.Message{Kind: raftcore.PreVote})
 	bits[3] = 0x80
 	e.Kind = 9
+	offer := raftcore.Message{Kind: raftcore.InstallSnapshot, Snapshot: raftcore.SnapshotMeta{ID: 7,
+		Config: raftcore.Config{Voters: []raftcore.NodeID{3, 2}}}}
+	unsorted := AppendMessage(nil, &offer)
+	offer.Snapshot.Config = raftcore.Config{}
+	nameless := AppendMessage(nil, &offer)
+	nameless[messageHeaderSize] = 0
 	for _, c := range []struct {
 		codec string
 		bytes []byte
@@ -256,6 +280,8 @@ func TestUnknownIsNamed(t *testing.T) {
 		{"message", AppendMessage(nil, &strange), "1 entries in a message of kind 3"},
 		{"message", AppendMessage(nil, &gap), "entry 17@3 does not follow 0@0"},
 		{"message", bits, "field bits 0x8000"},
+		{"message", unsorted, "snapshot 7: raft: malformed configuration"},
+		{"message", nameless, "a snapshot without an id"},
 		{"hello", []byte{4}, "version 4, want 1"},
 		{"invite", []byte{0}, "version 0, want 1"},
 		{"snapshot files", []byte{9}, "version 9, want 1"},
