@@ -39,14 +39,29 @@ type part struct {
 
 // Applied is op.Observer: it finds the submission that op i belongs to.
 func (p *proposal) Applied(i int, r *op.Result, v op.View) {
+	p.applied++
+	if sink := p.sinkOf(i); sink != nil {
+		sink.Applied(i-p.first, r, v)
+	}
+}
+
+// Step is op.StepObserver.
+func (p *proposal) Step(i, done int, r *op.Result, v op.View) {
+	if sink, ok := p.sinkOf(i).(op.StepObserver); ok {
+		sink.Step(i-p.first, done, r, v)
+	}
+}
+
+// sinkOf moves to the submission that op i belongs to; nil when that was answered already.
+func (p *proposal) sinkOf(i int) op.Sink {
 	for i >= p.first+p.parts[p.at].count {
 		p.first += p.parts[p.at].count
 		p.at++
 	}
-	p.applied++
-	if p.at >= p.told {
-		p.parts[p.at].sink.Applied(i-p.first, r, v)
+	if p.at < p.told {
+		return nil
 	}
+	return p.parts[p.at].sink
 }
 
 // resolve ends what has not been told yet.

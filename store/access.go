@@ -50,7 +50,7 @@ func (m *machine) get(p place) (record, error) {
 
 // head is get for who needs no body, and does not copy it.
 func (m *machine) head(p place) (record, error) {
-	r, err := m.getRaw(p, 1+recordDeadlineSize)
+	r, err := m.getRaw(p, recordHeadMax)
 	return r.at(m.now), err
 }
 
@@ -67,10 +67,10 @@ func (m *machine) getRaw(p place, limit int) (record, error) {
 // put writes the string body, suffix to p. A deadline that is not zero is in the index already, or
 // the caller adds it there.
 func (m *machine) put(p place, deadline uint64, body, suffix []byte) error {
-	size := recordSize(deadline, len(body)+len(suffix))
+	size := recordSize(deadline, m.ops, len(body)+len(suffix))
 	d := m.batch.SetDeferred(p.size(), size)
 	p.append(d.Key[:0])
-	rest := putRecordHead(d.Value, op.TypeString, deadline)
+	rest := putRecordHead(d.Value, op.TypeString, deadline, m.ops)
 	copy(rest[copy(rest, body):], suffix)
 	if err := d.Finish(); err != nil {
 		return fmt.Errorf("write state: %w", err)

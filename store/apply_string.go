@@ -37,6 +37,8 @@ func (m *machine) execute(o *op.Op) error {
 		return m.applyOnce(o)
 	case op.CodeMember:
 		return m.applyMember(o)
+	case op.CodeMulti:
+		return m.applyMulti(o)
 	}
 	return op.UnknownCodeError{Code: o.Code}
 }

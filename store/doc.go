@@ -35,6 +35,11 @@
 // rest: whoever needs to know what was there (a count of keys, an old deadline) has to look when it
 // asks, and not when somebody writes.
 //
+// For the same reason a record carries its version, which is the number of the op that wrote it,
+// counted since the cluster began. WATCH remembers versions, and a transaction that finds others
+// does nothing. Comparing values instead would call a key unchanged that was written twice, and a
+// counter per key would have to be read before each write.
+//
 // # Time
 //
 // A key is gone once an entry stamped at or past its deadline was applied. Ops judge by the stamp

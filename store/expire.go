@@ -141,7 +141,7 @@ func (m *machine) purgeOne(key []byte, deadline uint64, p place) (died bool, err
 	if err := m.batch.Delete(key, nil); err != nil {
 		return false, fmt.Errorf("write state: %w", err)
 	}
-	r, err := m.getRaw(p, 1+recordDeadlineSize)
+	r, err := m.getRaw(p, recordHeadMax)
 	if err != nil || !r.exists() || r.deadline != deadline {
 		return false, err
 	}

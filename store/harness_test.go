@@ -140,6 +140,18 @@ func (r *replica) reopen() {
 type collector struct {
 	results []string
 	after   func(i int, v op.View)
+	step    func(i, done int, result string, v op.View) // nil: not interested in transactions
+}
+
+func (c *collector) Step(i, done int, r *op.Result, v op.View) {
+	if c.step == nil {
+		return
+	}
+	result := ""
+	if done > 0 {
+		result = resultText(r)
+	}
+	c.step(i, done, result, v)
 }
 
 func (c *collector) Applied(i int, r *op.Result, v op.View) {

@@ -17,22 +17,24 @@ type position struct {
 	term  raftcore.Term
 	stamp raftcore.LogTime
 	hash  uint64
+	ops   uint64 // executed since the cluster began, those in transactions included
 }
 
 const (
-	positionVersion = 1
-	positionSize    = 1 + 4*8
+	positionVersion = 2
+	positionSize    = 1 + 5*8
 )
 
 // append appends the value of sysPosition:
 //
-//	0         1       9      17      25     33
-//	+---------+-------+------+-------+------+
-//	| version | index | term | stamp | hash |
-//	+---------+-------+------+-------+------+
+//	0         1       9      17      25     33     41
+//	+---------+-------+------+-------+------+------+
+//	| version | index | term | stamp | hash | ops  |
+//	+---------+-------+------+-------+------+------+
 func (p *position) append(dst []byte) []byte {
 	dst = append(dst, positionVersion)
-	for _, v := range [...]uint64{uint64(p.index), uint64(p.term), uint64(p.stamp), p.hash} {
+	for _, v := range [...]uint64{uint64(p.index), uint64(p.term), uint64(p.stamp), p.hash,
+		p.ops} {
 		dst = binary.BigEndian.AppendUint64(dst, v)
 	}
 	return dst
@@ -46,6 +48,7 @@ func (p *position) decode(b []byte) error {
 	field := func(i int) uint64 { return binary.BigEndian.Uint64(b[1+8*i:]) }
 	*p = position{
 		raftcore.Index(field(0)), raftcore.Term(field(1)), raftcore.LogTime(field(2)), field(3),
+		field(4),
 	}
 	return nil
 }

@@ -45,8 +45,12 @@ type machine struct {
 	reached  position // as of the last entry in it
 	hash     folder
 	now      uint64 // stamp of the entry being applied
+	ops      uint64 // number of the op being executed: the version of what it writes
 	op       op.Op
 	inner    op.Op // the one inside a CodeOnce
+	step     op.Op // one inside a CodeMulti
+	at       int   // the op's place in its proposal
+	steps    op.StepObserver
 	result   op.Result
 	observed batchView
 
@@ -104,7 +108,7 @@ func (m *machine) load() error {
 func (m *machine) loadPosition() error {
 	var p position
 	_, err := get(m.db, []byte{sysPosition}, "the state", p.decode)
-	m.reached = p
+	m.reached, m.ops = p, p.ops
 	m.position.Store(&p)
 	return err
 }
@@ -203,7 +207,7 @@ func (m *machine) applyEntry(e *raftcore.Entry, observer op.Observer) error {
 	default:
 		return &UnknownKindError{e.Pos, e.Kind}
 	}
-	m.reached = position{e.Index, e.Term, e.Stamp, m.hash.sum()}
+	m.reached = position{e.Index, e.Term, e.Stamp, m.hash.sum(), m.ops}
 	return nil
 }
 
@@ -258,6 +262,7 @@ func (m *machine) applyProposal(e *raftcore.Entry, observer op.Observer) error {
 		return nil
 	}
 	m.hash.addData(e.Data)
+	m.steps, _ = observer.(op.StepObserver)
 	rest := p.Ops
 	for i := range int(p.Count) {
 		var err error
@@ -265,6 +270,8 @@ func (m *machine) applyProposal(e *raftcore.Entry, observer op.Observer) error {
 			return fmt.Errorf("op %d of %d: %w", i+1, p.Count, err)
 		}
 		m.result = op.Result{}
+		m.ops++
+		m.at = i
 		if err := m.execute(&m.op); err != nil {
 			return fmt.Errorf("op %d of %d: %w", i+1, p.Count, err)
 		}

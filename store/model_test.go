@@ -19,11 +19,13 @@ import (
 type model struct {
 	keys [op.Databases]map[string]modelValue
 	now  uint64
+	ops  uint64 // executed
 }
 
 type modelValue struct {
 	body     string
 	deadline uint64
+	version  uint64 // the op that wrote it
 }
 
 func newModel() *model {
@@ -70,6 +72,7 @@ func (m *model) count(db uint8) (keys, expires int64) {
 // apply performs the few ops that the property test draws, and returns the result as text; "" for
 // a purge, whose result is about the index.
 func (m *model) apply(o *op.Op) string {
+	m.ops++
 	if o.Code == op.CodeFlush {
 		for db := range m.keys {
 			if o.DB == op.AllDatabases || int(o.DB) == db {
@@ -82,7 +85,7 @@ func (m *model) apply(o *op.Op) string {
 	old, exists := keys[key]
 	switch o.Code {
 	case op.CodePut:
-		next := modelValue{string(o.Value), 0}
+		next := modelValue{string(o.Value), 0, m.ops}
 		switch o.TTL {
 		case op.TTLKeep:
 			next.deadline = old.deadline
@@ -101,7 +104,7 @@ func (m *model) apply(o *op.Op) string {
 		}
 		return "ok"
 	case op.CodeAppend:
-		keys[key] = modelValue{old.body + string(o.Value), old.deadline}
+		keys[key] = modelValue{old.body + string(o.Value), old.deadline, m.ops}
 		return fmt.Sprint(len(old.body) + len(o.Value))
 	case op.CodeTake:
 		delete(keys, key)
@@ -120,12 +123,24 @@ func (m *model) apply(o *op.Op) string {
 		return fmt.Sprint(n)
 	case op.CodeExpire:
 		if exists {
-			keys[key] = modelValue{old.body, m.now + uint64(o.Time)}
+			if next := m.now + uint64(o.Time); next != old.deadline {
+				keys[key] = modelValue{old.body, next, m.ops}
+			}
 			return "1"
 		}
 		return "0"
 	}
 	return ""
+}
+
+// unchanged judges the conditions of a transaction.
+func (m *model) unchanged(o *op.Op) bool {
+	for _, w := range o.Watched {
+		if m.keys[w.DB][string(w.Key)].version != w.Version {
+			return false
+		}
+	}
+	return true
 }
 
 // modelKeys are few, so that ops meet, and half of them are in one slot.
@@ -161,6 +176,35 @@ func drawOp(r *rand.Rand) op.Op {
 	return o
 }
 
+// drawMulti makes a transaction that watches some keys as they are now.
+func (m *model) drawMulti(r *rand.Rand) (multi op.Op, inner []op.Op) {
+	multi.Code = op.CodeMulti
+	for range r.IntN(3) {
+		db, key := uint8(r.IntN(2)), modelKeys[r.IntN(len(modelKeys))]
+		multi.Watched = append(multi.Watched, op.Watched{
+			DB: db, Key: []byte(key), Version: m.keys[db][key].version,
+		})
+	}
+	for multi.Count = uint32(1 + r.IntN(4)); len(inner) < int(multi.Count); {
+		if o := drawOp(r); o.Code.MayBeInMulti() {
+			inner = append(inner, o)
+			multi.Inner = o.Append(multi.Inner)
+		}
+	}
+	return multi, inner
+}
+
+// endMulti takes note of a transaction that was not executed, and of nothing if it was.
+func (m *model) endMulti(t *testing.T, o *op.Op, result string) {
+	t.Helper()
+	if result == "nil" {
+		m.ops++
+		if m.unchanged(o) {
+			t.Fatalf("not executed though nothing was written: %+v", o)
+		}
+	}
+}
+
 // check compares every key and count that a view shows with the model.
 func (m *model) check(t *testing.T, what string, v op.View) {
 	t.Helper()
@@ -169,6 +213,11 @@ func (m *model) check(t *testing.T, what string, v op.View) {
 	}
 	for db := range uint8(2) {
 		for _, key := range modelKeys {
+			head, _, err := v.Head(db, []byte(key))
+			if version := m.keys[db][key].version; err != nil || head.Version != version {
+				t.Fatalf("%s: key %s of database %d has version %d, %v, want %d",
+					what, key, db, head.Version, err, version)
+			}
 			if got, want := getText(t, v, db, key), m.get(db, key); got != want {
 				t.Fatalf("%s: key %s of database %d is %s, want %s", what, key, db, got, want)
 			}
@@ -274,13 +323,32 @@ func drawBatch(
 			continue
 		}
 		var ops []op.Op
-		for range 1 + r.IntN(8) {
-			ops = append(ops, drawOp(r))
+		inner := make(map[int][]op.Op) // of the transactions
+		for i := range 1 + r.IntN(8) {
+			next := drawOp(r)
+			if r.IntN(6) == 0 {
+				next, inner[i] = want.drawMulti(r)
+			}
+			ops = append(ops, next)
 		}
 		c := &collector{}
+		c.step = func(i, done int, got string, v op.View) {
+			if done == 0 {
+				want.expire(stamp)
+				want.ops++ // the transaction itself
+				if !want.unchanged(&ops[i]) {
+					t.Fatalf("executed though a watched key was written: %+v", ops[i])
+				}
+			} else if result := want.apply(&inner[i][done-1]); result != "" && result != got {
+				t.Fatalf("%+v in a transaction gave %s, want %s", inner[i][done-1], got, result)
+			}
+			want.check(t, "between two ops of a transaction", v)
+		}
 		c.after = func(i int, v op.View) {
 			want.expire(stamp)
-			if result := want.apply(&ops[i]); result != "" && result != c.results[i] {
+			if ops[i].Code == op.CodeMulti {
+				want.endMulti(t, &ops[i], c.results[i])
+			} else if result := want.apply(&ops[i]); result != "" && result != c.results[i] {
 				t.Fatalf("%+v gave %s, want %s", ops[i], c.results[i], result)
 			}
 			want.check(t, "observer", v)
@@ -289,7 +357,10 @@ func drawBatch(
 	}
 	// The last op changes nothing, and takes the model to the stamp of the batch.
 	last := &collector{}
-	last.after = func(int, op.View) { want.expire(uint64(a.stamp)) }
+	last.after = func(int, op.View) {
+		want.expire(uint64(a.stamp))
+		want.ops++
+	}
 	batch = append(batch, a.proposal(op.Op{Code: op.CodeTake, Key: []byte("unused")}))
 	return batch, append(observers, last)
 }

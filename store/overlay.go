@@ -109,7 +109,7 @@ func (o *overlay) put(hash uint64, data []byte, keyBytes, valueBytes int, delete
 	}
 	if !deleted {
 		written.valueAt, written.valueBytes = uint32(end-valueBytes), uint32(valueBytes)
-		written.keyAt -= uint32(valueBytes + uvarintBytes(valueBytes))
+		written.keyAt -= uint32(valueBytes + uvarintBytes(uint64(valueBytes)))
 	}
 	key := data[written.keyAt : written.keyAt+written.keyBytes]
 	s := o.slotOf(hash, key, data)
@@ -123,9 +123,9 @@ func (o *overlay) put(hash uint64, data []byte, keyBytes, valueBytes int, delete
 }
 
 // uvarintBytes is the length of the varint that stands before a value in a batch.
-func uvarintBytes(n int) int {
+func uvarintBytes(n uint64) int {
 	var b [binary.MaxVarintLen64]byte
-	return binary.PutUvarint(b[:], uint64(n))
+	return binary.PutUvarint(b[:], n)
 }
 
 func (o *overlay) grow(data []byte) {

@@ -10,6 +10,7 @@ import (
 type record struct {
 	kind     op.Type
 	deadline uint64 // log time in ms; 0: never
+	version  uint64 // number of the op that wrote it
 	body     []byte
 }
 
@@ -19,31 +20,34 @@ const (
 	recordTypeMask     = 0x0f
 	recordHasDeadline  = 0x80
 	recordDeadlineSize = 8
+	// recordHeadMax is the most that stands before a body.
+	recordHeadMax = 1 + recordDeadlineSize + binary.MaxVarintLen64
 )
 
 // recordSize is the length of an encoded record.
-func recordSize(deadline uint64, bodyBytes int) int {
+func recordSize(deadline, version uint64, bodyBytes int) int {
 	if deadline != 0 {
 		bodyBytes += recordDeadlineSize
 	}
-	return 1 + bodyBytes
+	return 1 + uvarintBytes(version) + bodyBytes
 }
 
 // putRecordHead writes what stands before the body and returns where that goes:
 //
 //	0                  1            9
-//	+------------------+------------+-------------+
-//	| D 0 0 0 type     | deadline   | body        |   D = there is a deadline; without one
-//	| 1 byte           | 8 bytes    |             |   the body begins at 1
-//	+------------------+------------+-------------+
-func putRecordHead(dst []byte, kind op.Type, deadline uint64) (body []byte) {
+//	+------------------+------------+----------+-------------+
+//	| D 0 0 0 type     | deadline   | version  | body        |   D = there is a deadline; without
+//	| 1 byte           | 8 bytes    | uvarint  |             |   one the version begins at 1
+//	+------------------+------------+----------+-------------+
+func putRecordHead(dst []byte, kind op.Type, deadline, version uint64) (body []byte) {
 	dst[0] = byte(kind)
-	if deadline == 0 {
-		return dst[1:]
+	rest := dst[1:]
+	if deadline != 0 {
+		dst[0] |= recordHasDeadline
+		binary.BigEndian.PutUint64(rest, deadline)
+		rest = rest[recordDeadlineSize:]
 	}
-	dst[0] |= recordHasDeadline
-	binary.BigEndian.PutUint64(dst[1:], deadline)
-	return dst[1+recordDeadlineSize:]
+	return rest[binary.PutUvarint(rest, version):]
 }
 
 // parseRecord is its inverse. The body points into value.
@@ -59,6 +63,11 @@ func parseRecord(value []byte) (record, error) {
 		}
 		r.deadline, r.body = binary.BigEndian.Uint64(r.body), r.body[recordDeadlineSize:]
 	}
+	version, n := binary.Uvarint(r.body)
+	if n <= 0 {
+		return record{}, corrupt("a value", "%d bytes hold no version", len(value))
+	}
+	r.version, r.body = version, r.body[n:]
 	return r, nil
 }
 

@@ -19,6 +19,8 @@ import (
 //	apply stamp=1000
 //	set k v ttl=500          set k v nx|xx|ifeq=x get ttl=ms|at=ms|keep db=n
 //	get k
+//	multi set k w ; add n 1  one transaction; the results of its ops stand before its own
+//	watch k                  a read: the next transaction of a later block has this condition
 //	----
 //	ok
 //	"v" until 1500
@@ -42,7 +44,8 @@ func TestScripts(t *testing.T) {
 
 type script struct {
 	*replica
-	mode string
+	mode    string
+	watched []op.Watched
 }
 
 // limit makes the limits of ONCE small enough for a script.
@@ -84,6 +87,9 @@ func (s *script) steps(input string) (steps []step) {
 	for _, line := range strings.Split(strings.TrimSpace(input), "\n") {
 		words := strings.Fields(line)
 		if o := parseOp(s.t, words); o != nil {
+			if o.Code == op.CodeMulti {
+				o.Watched, s.watched = s.watched, nil
+			}
 			steps = append(steps, step{op: o})
 			continue
 		}
@@ -125,6 +131,11 @@ func (s *script) together(steps []step) (out []string) {
 // observer writes results and reads to out.
 func (s *script) observer(out *[]string, reads [][][]string) op.Observer {
 	c := &collector{}
+	c.step = func(_, done int, result string, _ op.View) {
+		if done > 0 {
+			*out = append(*out, "  "+result)
+		}
+	}
 	c.after = func(i int, v op.View) {
 		*out = append(*out, c.results[i])
 		for _, words := range reads[i] {
@@ -143,6 +154,12 @@ func (s *script) read(v op.View, words []string) string {
 		value, n, err := v.Head(db, []byte(args[1]))
 		s.must(err)
 		return fmt.Sprintf("%v of %d bytes until %d", value.Type, n, value.Deadline)
+	case "watch":
+		value, _, err := v.Head(db, []byte(args[1]))
+		s.must(err)
+		w := op.Watched{DB: db, Key: []byte(args[1]), Version: value.Version}
+		s.watched = append(s.watched, w)
+		return fmt.Sprint("watching ", args[1])
 	case "count":
 		keys, expires, err := v.Count(db)
 		s.must(err)
@@ -216,6 +233,12 @@ func parseOp(t testing.TB, words []string) *op.Op {
 	case "once":
 		o.Code, o.Client, o.Request = op.CodeOnce, []byte(args[1]), uint64(number(t, args[2]))
 		o.Inner = parseOp(t, words[3:]).Append(nil)
+	case "multi":
+		o = &op.Op{Code: op.CodeMulti}
+		for _, line := range strings.Split(strings.Join(words[1:], " "), " ; ") {
+			o.Inner = parseOp(t, strings.Fields(line)).Append(o.Inner)
+			o.Count++
+		}
 	default:
 		return nil
 	}

@@ -71,11 +71,12 @@ func (m *machine) fetchHead(
 }
 
 func valueOf(r record, buf []byte) op.Value {
-	return op.Value{Type: r.kind, Deadline: r.deadline, Bytes: append(buf, r.body...)}
+	return op.Value{Type: r.kind, Deadline: r.deadline, Version: r.version,
+		Bytes: append(buf, r.body...)}
 }
 
 func headOf(r record) (op.Value, int) {
-	return op.Value{Type: r.kind, Deadline: r.deadline}, len(r.body)
+	return op.Value{Type: r.kind, Deadline: r.deadline, Version: r.version}, len(r.body)
 }
 
 // liveView reads what is applied at the moment of each call. It has no state of its own.

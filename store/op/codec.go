@@ -47,15 +47,17 @@ func (o *Op) Append(dst []byte) []byte {
 		return o.appendOnce(dst)
 	case CodeMember:
 		return o.Member.append(dst)
+	case CodeMulti:
+		return o.appendMulti(dst)
 	}
 	panic(UnknownCodeError{o.Code})
 }
 
 // Decode reads the op at the front of b and returns what follows it. The slices of o point into b;
-// o.Args is used again. An unknown code is an UnknownCodeError, anything else an ErrMalformed.
+// o.Args and o.Watched are used again. An unknown code is an UnknownCodeError, anything else an ErrMalformed.
 func Decode(b []byte, o *Op) (rest []byte, err error) {
 	r := reader{b: b}
-	*o = Op{Code: Code(r.uint8()), Args: o.Args[:0]}
+	*o = Op{Code: Code(r.uint8()), Args: o.Args[:0], Watched: o.Watched[:0]}
 	switch o.Code {
 	case CodePut:
 		o.decodePut(&r)
@@ -81,6 +83,8 @@ func Decode(b []byte, o *Op) (rest []byte, err error) {
 		o.decodeOnce(&r)
 	case CodeMember:
 		o.Member.decode(&r)
+	case CodeMulti:
+		o.decodeMulti(&r)
 	default:
 		if !r.bad {
 			return nil, UnknownCodeError{o.Code}
@@ -213,7 +217,7 @@ func (o *Op) decodeOnce(r *reader) {
 	o.Client = r.bytes()
 	o.Request = r.uvarint()
 	o.Inner = r.bytes()
-	r.require(o.Request > 0 && len(o.Inner) > 0 && Code(o.Inner[0]) != CodeOnce)
+	r.require(o.Request > 0 && len(o.Inner) > 0 && Code(o.Inner[0]).MayBeInOnce())
 }
 
 // append appends a member; ids are random, so a varint would only make them longer:

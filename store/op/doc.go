@@ -20,8 +20,8 @@
 // fields go: a bit that a code does not use must be zero, so that nothing can hide in it which a
 // later version would understand differently from this one.
 //
-// Decoding aliases: the byte slices of a decoded Op point into the input, and only Args keeps
-// memory of its own, which the next Decode into the same Op uses again. So applying an entry of a
+// Decoding aliases: the byte slices of a decoded Op point into the input, and only Args and Watched
+// keep memory of their own, which the next Decode into the same Op uses again. So applying an entry of a
 // thousand ops allocates nothing for them.
 //
 // # Versions
@@ -37,7 +37,8 @@
 //   - Decode(Append(o)) == o for every valid op, and Append(Decode(b)) == b unless b spells a number
 //     with superfluous zeros.
 //   - Decoders never panic, and reserve no more memory than a constant times the input.
-//   - CodeOnce never holds a CodeOnce: execution does not recurse.
+//   - CodeMulti never holds a CodeMulti, and CodeOnce neither of the two: execution is at most three
+//     deep, a CodeOnce in a CodeMulti.
 //   - Bytes once released decode for ever: testdata/golden holds one file for each.
 //   - Slot and OrderPrefix never change: they are the order of keys on every disk.
 //

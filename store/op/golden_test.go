@@ -17,6 +17,7 @@ var rewrite = flag.Bool("rewrite", false, "write testdata/golden anew; then read
 func golden() map[string][]byte {
 	key, value := []byte("key"), []byte("value")
 	put := Op{Code: CodePut, Key: key, Value: value}
+	add := Op{Code: CodeAdd, Key: key, Delta: 1}
 	ops := map[string]Op{
 		"put": put,
 		"put-all": {Code: CodePut, DB: 15, Cond: IfEqual, TTL: TTLAt, Return: true,
@@ -35,6 +36,8 @@ func golden() map[string][]byte {
 		"flush-all":       {Code: CodeFlush, DB: AllDatabases},
 		"purge":           {Code: CodePurge, Delta: 1000},
 		"once":            {Code: CodeOnce, Client: []byte("client"), Request: 300, Inner: put.Append(nil)},
+		"multi": {Code: CodeMulti, Count: 2, Inner: add.Append(put.Append(nil)),
+			Watched: []Watched{{DB: 15, Key: key, Version: 300}, {Key: []byte{}}}},
 		"member": {Code: CodeMember, Member: Member{ID: 0x0102030405060708, Name: "n1",
 			PeerAddr: "10.0.0.1:7380", Addr: "10.0.0.1:6380", ClusterAddr: "10.0.0.1:9380",
 			Version: "v0.1.0"}},

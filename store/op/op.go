@@ -17,6 +17,7 @@ const (
 	CodePurge   Code = 10 // delete what has expired by this entry's stamp, at most Delta keys
 	CodeOnce    Code = 11 // execute Inner once per (Client, Request); Result: that of the first time
 	CodeMember  Code = 12 // record how a member is reached: Member
+	CodeMulti   Code = 13 // execute Inner if Watched holds; Result: OK, or nil if it does not
 )
 
 // AllDatabases is the DB of a CodeFlush that empties all of them.
@@ -67,9 +68,21 @@ type Op struct {
 
 	Client  []byte // Once
 	Request uint64 // Once: from 1, growing per client
-	Inner   []byte // Once: one encoded op
+	Inner   []byte // Once: one encoded op. Multi: Count of them, one after the other
+
+	Watched []Watched // Multi: all of them must be as they were
+	Count   uint32    // Multi: at least 1
 
 	Member Member
+}
+
+// Watched is the condition that a key was not written since somebody looked: its version is what
+// Value.Version was then, 0 if it was not there. A key that has expired is not there. What it does
+// not tell apart is a key that was absent then and is absent now, whatever came between.
+type Watched struct {
+	DB      uint8
+	Key     []byte
+	Version uint64
 }
 
 // Member is what the cluster knows of a node beside its membership: how to reach it. Every node

@@ -11,7 +11,7 @@ import (
 
 // randomOp makes a valid op of any kind.
 func randomOp(r *rand.Rand) Op {
-	o := Op{Code: Code(1 + r.IntN(int(CodeMember))), Args: [][]byte{}}
+	o := Op{Code: Code(1 + r.IntN(int(CodeMulti))), Args: [][]byte{}, Watched: []Watched{}}
 	switch o.Code {
 	case CodePut:
 		o.DB, o.Key, o.Value = randomDB(r), randomBytes(r), randomBytes(r)
@@ -41,6 +41,15 @@ func randomOp(r *rand.Rand) Op {
 	case CodeMember:
 		o.Member = Member{1 + r.Uint64N(1<<60), randomString(r), randomString(r), randomString(r),
 			randomString(r), randomString(r)}
+	case CodeMulti:
+		o.Count = uint32(1 + r.IntN(4))
+		for range o.Count {
+			inner := Op{Code: CodeTake, DB: randomDB(r), Key: randomBytes(r)}
+			o.Inner = inner.Append(o.Inner)
+		}
+		for range r.IntN(3) {
+			o.Watched = append(o.Watched, Watched{randomDB(r), randomBytes(r), r.Uint64()})
+		}
 	}
 	if o.TTL >= TTLAfter {
 		o.Time = randomInt(r)
@@ -74,7 +83,7 @@ func randomInt(r *rand.Rand) int64 {
 // prefix of it decodes to the same thing.
 func TestOpsComeBackAsTheyWere(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	var got Op
+	got := Op{Args: [][]byte{}, Watched: []Watched{}}
 	for range 300 {
 		var ops []Op
 		var b []byte
@@ -105,7 +114,7 @@ func TestOpsComeBackAsTheyWere(t *testing.T) {
 }
 
 func TestUnknownNumbersAreNamed(t *testing.T) {
-	for _, code := range []Code{0, CodeMember + 1, 255} {
+	for _, code := range []Code{0, CodeMulti + 1, 255} {
 		_, err := Decode([]byte{byte(code), 1, 2, 3}, new(Op))
 		var unknown UnknownCodeError
 		if !errors.As(err, &unknown) || unknown.Code != code {
@@ -139,6 +148,13 @@ func TestFieldsOutOfRangeAreRefused(t *testing.T) {
 		"flush of database 16":      {byte(CodeFlush), 16},
 		"purge of nothing":          {byte(CodePurge), 0},
 		"once inside once":          nested.Append(nil),
+		"a transaction inside once": {byte(CodeOnce), 0, 1, 7, byte(CodeMulti), 0, 1, 2, 9, 0, 0},
+		"a transaction of nothing":  {byte(CodeMulti), 0, 0, 0},
+		"more ops than fit":         {byte(CodeMulti), 0, 2, 2, byte(CodeFlush), 0},
+		"a transaction inside one":  {byte(CodeMulti), 0, 1, 6, byte(CodeMulti), 0, 1, 2, 9, 0},
+		"a purge inside one":        {byte(CodeMulti), 0, 1, 2, byte(CodePurge), 1},
+		"watching database 16":      {byte(CodeMulti), 1, 16, 0, 0, 1, 2, byte(CodeFlush), 0},
+		"watching more than fits":   {byte(CodeMulti), 0xff, 0xff, 0x7f, 0, 0, 0, 1, 2, 9, 0},
 		"once with request 0":       {byte(CodeOnce), 0, 0, 2, byte(CodeFlush), 0},
 		"once without an op":        {byte(CodeOnce), 0, 1, 0},
 		"a member without an id":    {byte(CodeMember), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
@@ -206,7 +222,7 @@ func TestResultsComeBackAsTheyWere(t *testing.T) {
 }
 
 func TestAppendPanicsRatherThanWriteNonsense(t *testing.T) {
-	for _, o := range []Op{{}, {Code: CodeMember + 1}, {Code: CodeDelete},
+	for _, o := range []Op{{}, {Code: CodeMulti + 1}, {Code: CodeDelete}, {Code: CodeMulti},
 		{Code: CodePutMany, Args: [][]byte{nil}}} {
 		func() {
 			defer func() {

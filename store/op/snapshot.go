@@ -6,8 +6,8 @@ import "errors"
 // left of nodes that are gone.
 
 var (
-	// ErrCompacted: log entries that were asked for are gone from the log, compacted or replaced
-	// together with it by a snapshot. Nothing is wrong; who still needs them needs a snapshot.
+	// ErrCompacted: log entries that were asked for are not in the log any more: compacted, cut off
+	// by a newer leader, or gone with all others when a snapshot was installed. Nothing is wrong.
 	ErrCompacted = errors.New("log entries are compacted")
 	// ErrChecksum: a file has arrived with other bytes than were sent. It starts over.
 	ErrChecksum = errors.New("checksum mismatch of a snapshot file")

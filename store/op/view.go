@@ -21,6 +21,7 @@ type Value struct {
 	Type     Type
 	Deadline uint64 // log time in ms at which the key is gone; 0: never
 	Bytes    []byte // the string; appended to the buffer that the caller passed
+	Version  uint64 // names the op that wrote the key last, equal on every replica; 0: not there
 }
 
 // View is a read-only state of the store at one log time. Expired keys are not there. Methods that
@@ -48,8 +49,21 @@ type Observer interface {
 	Applied(i int, r *Result, v View)
 }
 
+// StepObserver is an Observer that looks into transactions, for the reads that a client has put
+// between its writes: they are no ops, since they change nothing, so the origin alone answers them,
+// from the state in between.
+type StepObserver interface {
+	Observer
+	// Step is called during op i of the proposal, a CodeMulti whose conditions hold: with done 0 and
+	// no result before its first op, and then with done j and its result directly after the j-th. v
+	// sees the state at that place. Applied(i) comes after the last one. r and v are valid during the
+	// call only.
+	Step(i, done int, r *Result, v View)
+}
+
 // Sink receives what happens to one Submission. Its methods run on the node's goroutines: they must
-// be short and must not block. In Applied, i counts the ops of the submission from 0.
+// be short and must not block. In Applied, i counts the ops of the submission from 0, and so it does
+// in Step if the Sink is a StepObserver.
 type Sink interface {
 	Observer
 	// Resolve is called exactly once, at the end: nil after the last Applied and after the state is
