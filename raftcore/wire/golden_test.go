@@ -55,8 +55,9 @@ func golden() map[string][]byte {
 		Protocol: 1, Group: 0, ClusterID: [16]byte{1, 2, 3, 15: 16}, NodeID: 0xa1, Boot: 5,
 		Name: "n1", PeerAddr: "10.0.0.1:7380", Addr: "10.0.0.1:6380",
 		ClusterAddr: "10.0.0.1:9380", Build: "v0.1.0", Peers: "n1=10.0.0.1:7380",
+		Join: JoinLearner, Members: "n2=10.0.0.2:7380",
 	}
-	invite := Invite{ClusterID: hello.ClusterID, Members: []Founder{{0xa1, "n1"}, {0xb2, "n2"}}}
+	invite := Invite{ClusterID: hello.ClusterID, Joining: true, Members: []Founder{{0xa1, "n1"}, {0xb2, "n2"}}}
 	return map[string][]byte{
 		"entry-v1":            AppendEntry(nil, &entry),
 		"entry-noop-v1":       AppendEntry(nil, &noop),

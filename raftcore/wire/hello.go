@@ -28,16 +28,36 @@ type Hello struct {
 	ClusterAddr string
 	Build       string
 	Peers       string // the --peers list in canonical order "n1=host:port,n2=..."; empty without one
+	Join        JoinKind
+	// Members are those of the sender's cluster as it knows them, in the form of Peers: who asks to
+	// join finds the leader among them.
+	Members string
 }
 
-// Invite is sent by a member to a blank node that the first configuration lists, so that it adopts
-// the cluster.
+// JoinKind says whether a node asks the members of a cluster to let it in, and as what.
+type JoinKind uint8
+
+const (
+	JoinNot     JoinKind = 0 // it is in, or forms a cluster of its own
+	JoinVoter   JoinKind = 1 // as a learner, which shall vote when it has caught up
+	JoinLearner JoinKind = 2 // as a learner for good
+	joinKinds   JoinKind = 3
+)
+
+// ErrRemoved is why a Hello is refused for good: the cluster has removed its node. The transport
+// tells it to the other side as such.
+var ErrRemoved = errors.New("the cluster has removed this node")
+
+// Invite is sent by a member to a node that belongs to no cluster, so that it adopts the sender's.
+// Either the first configuration lists it, or, with Joining, it has asked to join and the committed
+// configuration lists it.
 type Invite struct {
 	ClusterID [16]byte
-	Members   []Founder
+	Joining   bool
+	Members   []Founder // of that configuration
 }
 
-// Founder is one member of the first configuration.
+// Founder is one member that an Invite lists.
 type Founder struct {
 	ID   raftcore.NodeID
 	Name string
@@ -50,6 +70,8 @@ type PeerStatus struct {
 	Addr         string // where it is dialled
 	Connected    bool   // our sending connection is up
 	LastError    string // why it is not
+	Connects     uint64 // connections that we have made to it
+	DialsFailed  uint64
 	Sent         uint64 // frames
 	Dropped      uint64 // frames, queue full or not connected
 	LastReceived raftcore.Instant

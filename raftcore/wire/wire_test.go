@@ -103,6 +103,7 @@ func (g generator) text() string { return strings.Repeat("n1=host:7380,", g.IntN
 func (g generator) hello() Hello {
 	h := Hello{Protocol: uint16(g.number()), Group: g.number(), Boot: g.number()}
 	h.NodeID = raftcore.NodeID(g.number())
+	h.Join = JoinKind(g.IntN(int(joinKinds)))
 	copy(h.ClusterID[:], g.data())
 	for _, s := range h.strings() {
 		*s = g.text()
@@ -111,7 +112,7 @@ func (g generator) hello() Hello {
 }
 
 func (g generator) invite() Invite {
-	v := Invite{Members: []Founder{}}
+	v := Invite{Members: []Founder{}, Joining: g.IntN(2) == 1}
 	copy(v.ClusterID[:], g.data())
 	for range g.IntN(5) {
 		id := raftcore.NodeID(g.number())
