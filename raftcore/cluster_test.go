@@ -19,6 +19,7 @@ type cluster struct {
 	wire    []Message // sent, not delivered, in order
 	cut     map[[2]NodeID]bool
 	applied map[Index]string // index -> entry, over all nodes: they must agree
+	files   snapshotFiles
 }
 
 // member is one node: its core, and what its disk would keep.
@@ -35,7 +36,9 @@ type member struct {
 	// What is durable.
 	hard    HardState
 	entries []Entry
-	base    Pos
+	base    SnapshotMeta
+
+	snapshots snapshotWork
 
 	log     []string // applied entries, as text
 	applied Index
@@ -58,7 +61,7 @@ func testOptions(id NodeID, boot uint64) Options {
 // newCluster makes voters 1..n that share a first configuration, entry 1 of term 1.
 func newCluster(t testing.TB, n int) *cluster {
 	c := &cluster{t: t, nodes: map[NodeID]*member{}, cut: map[[2]NodeID]bool{},
-		now: Second, clock: 1000, applied: map[Index]string{}}
+		now: Second, clock: 1000, applied: map[Index]string{}, files: newSnapshotFiles()}
 	config := Config{}
 	for id := NodeID(1); id <= NodeID(n); id++ {
 		config.Voters = append(config.Voters, id)
@@ -75,7 +78,8 @@ func newCluster(t testing.TB, n int) *cluster {
 
 // start builds a core from what the disk holds.
 func (c *cluster) start(m *member, o Options) {
-	r := Restored{HardState: m.hard, Snapshot: SnapshotMeta{Pos: m.base}, Last: m.base, Applied: m.base.Index}
+	r := Restored{HardState: m.hard, Snapshot: m.base, Last: m.base.Pos, LastStamp: m.base.Stamp,
+		Applied: m.base.Pos.Index}
 	for _, e := range m.entries {
 		r.Last, r.LastStamp = e.Pos, e.Stamp
 		if len(r.Runs) == 0 || r.Runs[len(r.Runs)-1].Term != e.Term {
@@ -96,7 +100,8 @@ func (c *cluster) start(m *member, o Options) {
 	}
 	m.core, m.boot, m.down = core, o.Boot, false
 	m.writes, m.held, m.synced = nil, nil, 0
-	m.applied, m.log = m.base.Index, nil
+	m.snapshots = snapshotWork{}
+	c.installState(m, m.base.Pos.Index)
 	core.Tick(c.now, c.clock)
 	c.drain(m)
 }
@@ -133,6 +138,10 @@ func (c *cluster) perform(m *member, e *Effects) (busy bool) {
 			hard := *w.HardState
 			w.HardState = &hard
 		}
+		if w.Snapshot != nil {
+			snapshot := *w.Snapshot
+			w.Snapshot = &snapshot
+		}
 		m.writes = append(m.writes, w)
 	}
 	for _, message := range e.Messages {
@@ -150,10 +159,17 @@ func (c *cluster) perform(m *member, e *Effects) (busy bool) {
 	if e.State != nil {
 		m.reasons = append(m.reasons, e.State.Reason)
 	}
+	if e.Write != nil && e.Write.Snapshot != nil {
+		c.installState(m, e.Write.Snapshot.Pos.Index)
+	}
 	loads := slices.Clone(e.Load)
-	apply := e.Apply
+	apply, wanted, fetch := e.Apply, e.TakeSnapshot, m.snapshots.noted(e)
 	if !apply.Empty() {
 		c.apply(m, apply)
+		busy = true
+	}
+	if !c.files.manual && (wanted || fetch) {
+		c.workOnSnapshots(m, wanted, fetch)
 		busy = true
 	}
 	for _, load := range loads {
@@ -193,6 +209,7 @@ func (c *cluster) apply(m *member, r Range) {
 		m.applied = e.Index
 		if e.Kind == EntryNormal {
 			m.log = append(m.log, string(e.Data))
+			c.files.data[e.Index] = string(e.Data)
 		}
 	}
 	m.core.Applied(r.Last)
@@ -201,6 +218,9 @@ func (c *cluster) apply(m *member, r Range) {
 // sync makes the first n waiting writes durable.
 func (c *cluster) sync(m *member, n int) {
 	for _, w := range m.writes[:n] {
+		if w.Snapshot != nil {
+			m.base, m.entries = *w.Snapshot, nil
+		}
 		if w.TruncateFrom != 0 {
 			m.entries = slices.DeleteFunc(m.entries, func(e Entry) bool { return e.Index >= w.TruncateFrom })
 		}

@@ -38,6 +38,11 @@ func (c *Core) FingerprintLike(like Likeness) uint64 {
 		h.add(uint64(votes))
 	}
 	c.fingerprintLog(&h, like)
+	c.fingerprintSnapshots(&h, like)
+	if !like.Timeless {
+		h.add(uint64(c.promisedUntil))
+		h.flag(c.promiseFresh)
+	}
 	c.fingerprintLeader(&h, like)
 	h.add(uint64(len(c.reads.waiting)), uint64(len(c.reads.asked)), c.reads.first, c.reads.number)
 	for _, reads := range [2][]ReadID{c.reads.waiting, c.reads.asked} {
@@ -57,7 +62,8 @@ func (c *Core) fingerprintLog(h *fingerprint, like Likeness) {
 	if like.Timeless {
 		since = c.durableSeq
 	}
-	h.add(uint64(c.lastSeq-since), uint64(c.durableSeq-since), uint64(max(c.hardSeq, since)-since))
+	h.add(uint64(c.lastSeq-since), uint64(c.durableSeq-since), uint64(max(c.hardSeq, since)-since),
+		uint64(max(c.installSeq, since)-since))
 	for _, f := range l.flights[l.flightHead:] {
 		h.add(uint64(f.seq-since), uint64(f.last))
 	}
@@ -83,10 +89,19 @@ func (c *Core) fingerprintLog(h *fingerprint, like Likeness) {
 	}
 }
 
+// fingerprintSnapshots hashes what is held, taken and fetched.
+func (c *Core) fingerprintSnapshots(h *fingerprint, like Likeness) {
+	f := &c.fetch
+	h.add(like.name(f.From), uint64(f.Term), uint64(f.epoch), f.round)
+	h.flag(c.taking, c.fetchChanged, f.staged)
+	h.meta(&c.taken)
+	h.meta(&f.Meta)
+}
+
 func (c *Core) fingerprintLeader(h *fingerprint, like Likeness) {
 	lead := &c.lead
 	h.add(lead.round, lead.confirmed, like.name(lead.transferee), uint64(lead.firstOwn))
-	h.flag(lead.roundWanted, lead.transferSent, lead.committed, lead.leaving)
+	h.flag(lead.roundWanted, lead.transferSent, lead.committed, lead.leaving, lead.forced)
 	if !like.Timeless {
 		h.add(uint64(lead.heartbeatAt), uint64(lead.quorumCheckAt), uint64(lead.transferDeadline))
 	}
@@ -106,9 +121,11 @@ func (p *progress) fingerprint(like Likeness) fingerprint {
 	h := newFingerprint()
 	h.add(like.name(p.id), uint64(p.match), uint64(p.next), uint64(p.state), uint64(p.epoch))
 	h.add(uint64(p.commit), p.told, p.round, uint64(p.flights.count), uint64(len(p.loaded)))
-	h.flag(p.probed, p.loading, p.reopened)
+	h.add(uint64(p.catchUp))
+	h.flag(p.probed, p.loading, p.reopened, p.offered)
+	h.meta(&p.snapshot)
 	if !like.Timeless {
-		h.add(uint64(p.contact))
+		h.add(uint64(p.contact), p.leaseRound, uint64(p.leaseSent), uint64(p.leased))
 	}
 	for i := range p.flights.count {
 		f := &p.flights.ring[(p.flights.start+i)&(len(p.flights.ring)-1)]
@@ -145,6 +162,11 @@ func (h *fingerprint) add(words ...uint64) {
 		x ^= x >> 32
 	}
 	*h = fingerprint(x)
+}
+
+// meta hashes what tells a snapshot from others.
+func (h *fingerprint) meta(m *SnapshotMeta) {
+	h.add(m.ID, uint64(m.Pos.Term), uint64(m.Pos.Index))
 }
 
 func (h *fingerprint) flag(flags ...bool) {

@@ -35,10 +35,35 @@ func (c *Core) check() {
 		bytes, index = bytes+e.Bytes(), index+1
 	}
 	assert(bytes == l.tailBytes, "tail has %d bytes, counted %d", bytes, l.tailBytes)
+	c.checkConfigs()
+	c.checkSnapshots()
 	assert((c.role == Leader) == (c.leader == c.options.ID), "role %s, leader %x", c.role, c.leader)
 	if c.role == Leader {
 		c.checkLeader()
 	}
+}
+
+// checkConfigs: the bottom is that of the compacted prefix, all others are of entries in the log.
+func (c *Core) checkConfigs() {
+	below := c.log.base.Index
+	for i := range c.configs.stack {
+		at := c.configs.stack[i].Pos.Index
+		assert(i == 0 && at <= below || i > 0 && at > below && at <= c.log.last.Index,
+			"configuration %d of %d is of entry %d, log %s..%s", i, len(c.configs.stack), at,
+			c.log.base, c.log.last)
+		below = max(below, at)
+	}
+}
+
+// checkSnapshots: a fetch belongs to the leader of this term and leads beyond the log; nothing is
+// applied after a snapshot that is not durable yet.
+func (c *Core) checkSnapshots() {
+	f := &c.fetch
+	assert(f.Meta.ID == 0 || c.role == Follower && f.From == c.leader && f.Term == c.hard.Term,
+		"%s@%d of leader %x fetches from %x@%d", c.role, c.hard.Term, c.leader, f.From, f.Term)
+	assert(f.Meta.ID != 0 || !f.staged, "a snapshot without an id is staged")
+	assert(!c.installing() || c.applying == c.log.base.Index && c.applied == c.applying,
+		"applying %d after a snapshot at %s that is not durable", c.applying, c.log.base)
 }
 
 func (c *Core) checkLeader() {
@@ -51,6 +76,10 @@ func (c *Core) checkLeader() {
 			"peer %x: match %d, next %d, last %s", p.id, p.match, p.next, c.log.last)
 		assert(p.flights.bytes >= 0 && (p.flights.count > 0 || p.flights.bytes == 0),
 			"peer %x: %d messages, %d bytes in flight", p.id, p.flights.count, p.flights.bytes)
+		assert(p.state == snapshotting || p.snapshot.ID == 0,
+			"peer %x: snapshot %x offered while %s", p.id, p.snapshot.ID, p.state)
+		assert(p.state != snapshotting || p.flights.count == 0 && p.match < c.log.base.Index,
+			"peer %x waits for a snapshot: match %d, log after %s", p.id, p.match, c.log.base)
 	}
 	bytes := 0
 	for i := max(c.commit, lead.firstOwn-1) + 1; i <= c.log.last.Index; i++ {

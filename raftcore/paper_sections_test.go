@@ -206,7 +206,7 @@ func TestPaperAJointDecisionNeedsBothMajorities(t *testing.T) {
 	for _, half := range [2][]NodeID{ids(3, 4), ids(2)} { // the old majority alone; the new one alone
 		c := newCluster(t, 5)
 		core := c.nodes[1].core
-		core.configs.push(ConfigAt{Pos{1, 1}, Config{Voters: ids(1, 2), OldVoters: ids(1, 2, 3, 4, 5)}})
+		core.configs.current().Config = Config{Voters: ids(1, 2), OldVoters: ids(1, 2, 3, 4, 5)}
 		core.campaign(false, "test")
 		c.drain(c.nodes[1])
 		grant := func(id NodeID) {
