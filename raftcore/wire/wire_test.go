@@ -336,7 +336,7 @@ func TestCountsAreNotBelieved(t *testing.T) {
 		t.Errorf("%v, room for %d entries", err, cap(into.Entries))
 	}
 	b = AppendInvite(nil, &Invite{Members: []Founder{{ID: 1}}})
-	copy(b[17:], "\xff\xff\xff\xff")
+	copy(b[18:], "\xff\xff\xff\xff")
 	var v Invite
 	if _, err := DecodeInvite(b, &v); !errors.Is(err, ErrShort) || cap(v.Members) != 0 {
 		t.Errorf("%v, room for %d members", err, cap(v.Members))
