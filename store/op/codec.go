@@ -222,12 +222,17 @@ func (o *Op) decodeOnce(r *reader) {
 
 // append appends a member; ids are random, so a varint would only make them longer:
 //
-//	+------+---------+------+------+------+---------+---------+
-//	| code | id      | name | peer | addr | cluster | version |
-//	|      | 8 bytes |      | addr |      | addr    |         |
-//	+------+---------+------+------+------+---------+---------+
+//	+------+---------+----------+------+------+------+---------+---------+
+//	| code | id      | standing | name | peer | addr | cluster | version |
+//	|      | 8 bytes | 0 or 1   |      | addr |      | addr    |         |
+//	+------+---------+----------+------+------+------+---------+---------+
 func (m *Member) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, m.ID)
+	standing := byte(0)
+	if m.Standing {
+		standing = 1
+	}
+	dst = append(dst, standing)
 	for _, s := range [...]string{m.Name, m.PeerAddr, m.Addr, m.ClusterAddr, m.Version} {
 		dst = appendString(dst, s)
 	}
@@ -236,6 +241,9 @@ func (m *Member) append(dst []byte) []byte {
 
 func (m *Member) decode(r *reader) {
 	m.ID = r.uint64()
+	standing := r.uint8()
+	r.require(standing <= 1)
+	m.Standing = standing == 1
 	for _, s := range [...]*string{&m.Name, &m.PeerAddr, &m.Addr, &m.ClusterAddr, &m.Version} {
 		*s = r.string()
 	}

@@ -40,7 +40,7 @@ func golden() map[string][]byte {
 			Watched: []Watched{{DB: 15, Key: key, Version: 300}, {Key: []byte{}}}},
 		"member": {Code: CodeMember, Member: Member{ID: 0x0102030405060708, Name: "n1",
 			PeerAddr: "10.0.0.1:7380", Addr: "10.0.0.1:6380", ClusterAddr: "10.0.0.1:9380",
-			Version: "v0.1.0"}},
+			Version: "v0.1.0", Standing: true}},
 	}
 	all := make(map[string][]byte)
 	for name, o := range ops {

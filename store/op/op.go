@@ -94,6 +94,7 @@ type Member struct {
 	Addr        string // plain RESP listener, as clients should dial it
 	ClusterAddr string // cluster RESP listener; empty when off
 	Version     string // build version
+	Standing    bool   // a learner that is never promoted by itself
 }
 
 // ResultKind says how an op ended.

@@ -40,7 +40,7 @@ func randomOp(r *rand.Rand) Op {
 		o.Client, o.Request, o.Inner = randomBytes(r), 1+r.Uint64N(1<<40), inner.Append(nil)
 	case CodeMember:
 		o.Member = Member{1 + r.Uint64N(1<<60), randomString(r), randomString(r), randomString(r),
-			randomString(r), randomString(r)}
+			randomString(r), randomString(r), r.IntN(2) == 1}
 	case CodeMulti:
 		o.Count = uint32(1 + r.IntN(4))
 		for range o.Count {
