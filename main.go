@@ -45,6 +45,7 @@ type commands struct {
 	Serve   serve               `cmd:"" help:"Run one node. Without flags: a durable store on 127.0.0.1:6380."`
 	Demo    demo                `cmd:"" help:"Three real nodes, load, kill -9, and a proof that nothing was lost."`
 	Local   bench.LocalCommands `cmd:"" help:"A cluster on this machine, in the background."`
+	Chaos   chaos               `cmd:"" help:"Kill, pause and cut off nodes under load; PASS or FAIL by linearizability."`
 	Bench   bench.BenchCommands `cmd:"" help:"Throughput, latency and cost; clusters of several sizes, rivals, ceilings."`
 	Cli     cli                 `cmd:"" help:"Send one command, or open a prompt. Output as redis-cli."`
 	Status  status              `cmd:"" help:"Is the cluster healthy? One line, then a table of nodes."`
@@ -120,6 +121,16 @@ func (c *demo) Run(ctx context.Context) error {
 	c.Seed = cmp.Or(c.Seed, rand.Uint64())
 	tour := bench.Demo{Out: os.Stdout, Version: version, Keep: c.Keep, Seed: c.Seed}
 	passed, err := tour.Run(ctx)
+	if err == nil && !passed {
+		return exit(node.ExitUnexpected)
+	}
+	return err
+}
+
+type chaos struct{ bench.ChaosCommand }
+
+func (c *chaos) Run(ctx context.Context) error {
+	passed, err := c.ChaosCommand.Run(ctx, version)
 	if err == nil && !passed {
 		return exit(node.ExitUnexpected)
 	}

@@ -1,17 +1,21 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
+	"kelek/bench/mesh"
 	"kelek/resp/client"
 )
 
@@ -21,7 +25,8 @@ const (
 	peerPortOffset    = 1000
 	httpPortOffset    = 2000
 	clusterPortOffset = 3000
-	portStep          = 10 // between two clusters on one machine
+	doorPortOffset    = 4000 // what a node advertises when there is a mesh
+	portStep          = 10   // between two clusters on one machine
 	portTries         = 50
 	nodesMax          = 9
 )
@@ -42,7 +47,32 @@ type Cluster struct {
 	Dir    string   `json:"-"`
 	Binary string   `json:"binary"`
 	Args   []string `json:"args,omitempty"` // further flags of every node
+	Env    []string `json:"env,omitempty"`  // further environment of every node
 	Nodes  []*Node  `json:"nodes"`
+
+	mesh   *mesh.Mesh // nil: the nodes are connected directly
+	owners owners
+}
+
+// owners tells the mesh which process is which node. The mesh asks from goroutines of its own.
+type owners struct {
+	guard sync.Mutex
+	names map[int]string
+}
+
+func (o *owners) add(pid int, name string) {
+	o.guard.Lock()
+	defer o.guard.Unlock()
+	if o.names == nil {
+		o.names = map[int]string{}
+	}
+	o.names[pid] = name
+}
+
+func (o *owners) get() map[int]string {
+	o.guard.Lock()
+	defer o.guard.Unlock()
+	return maps.Clone(o.names)
 }
 
 // Node is one process, running or not.
@@ -51,13 +81,17 @@ type Node struct {
 	Port    int     `json:"port"` // RESP
 	Process process `json:"process"`
 	Paused  bool    `json:"paused,omitempty"`
+	Door    string  `json:"door,omitempty"` // where other nodes dial instead of PeerAddr
 }
 
 // Addr is the plain RESP listener.
 func (n *Node) Addr() string { return loopback(n.Port) }
 
-// PeerAddr is where other nodes dial.
+// PeerAddr is the listener for other nodes.
 func (n *Node) PeerAddr() string { return loopback(n.Port + peerPortOffset) }
+
+// DialAddr is where other nodes dial: the listener, or the door in front of it.
+func (n *Node) DialAddr() string { return cmp.Or(n.Door, n.PeerAddr()) }
 
 // HTTPAddr serves health and metrics.
 func (n *Node) HTTPAddr() string { return loopback(n.Port + httpPortOffset) }
@@ -124,7 +158,8 @@ func freePorts(n int) (int, error) {
 	for try := range portTries {
 		port, free := firstPort+try*portStep, true
 		for i := range n {
-			for _, offset := range []int{0, peerPortOffset, httpPortOffset, clusterPortOffset} {
+			for _, offset := range []int{0, peerPortOffset, httpPortOffset, clusterPortOffset,
+				doorPortOffset} {
 				free = free && isFree(port+i+offset)
 			}
 		}
@@ -177,12 +212,31 @@ func (c *Cluster) dataPath(n *Node) string { return filepath.Join(c.Dir, n.Name)
 func (c *Cluster) arguments(n *Node) []string {
 	var peers []string
 	for _, other := range c.Nodes {
-		peers = append(peers, other.Name+"="+other.PeerAddr())
+		peers = append(peers, other.Name+"="+other.DialAddr())
 	}
 	args := []string{"serve", "--id", n.Name, "--dir", c.dataPath(n), "--listen", n.Addr(),
 		"--peer-listen", n.PeerAddr(), "--http", n.HTTPAddr(), "--cluster-listen", n.ClusterAddr(),
-		"--peers", strings.Join(peers, ",")}
+		"--peer-advertise", n.DialAddr(), "--peers", strings.Join(peers, ",")}
 	return append(args, c.Args...)
+}
+
+// UseMesh puts a door before every node, so that links can be cut. No node runs yet.
+func (c *Cluster) UseMesh() error {
+	if err := mesh.Supported(); err != nil {
+		return err
+	}
+	c.mesh = mesh.New(c.owners.get)
+	for _, n := range c.Nodes {
+		if err := c.openDoor(n); err != nil {
+			return errors.Join(err, c.mesh.Close())
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) openDoor(n *Node) error {
+	n.Door = loopback(n.Port + doorPortOffset)
+	return c.mesh.Open(n.Name, n.Door, n.PeerAddr())
 }
 
 // Start starts a node that does not run and returns at once.
@@ -190,10 +244,11 @@ func (c *Cluster) Start(n *Node) error {
 	if n.Running() {
 		return fmt.Errorf("%s runs already (process %d)", n.Name, n.Process.PID)
 	}
-	p, err := spawn(c.Binary, c.arguments(n), c.logPath(n))
+	p, err := spawn(c.Binary, c.arguments(n), c.Env, c.logPath(n))
 	if err != nil {
 		return err
 	}
+	c.owners.add(p.PID, n.Name)
 	n.Process, n.Paused = p, false
 	return c.save()
 }
@@ -225,19 +280,15 @@ func (c *Cluster) Kill(n *Node) error {
 }
 
 // KillAll sends SIGKILL to all running nodes before it waits for any of them.
-func (c *Cluster) KillAll() error {
-	for _, n := range c.Nodes {
-		if err := n.Process.signal(sigKill); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return err
-		}
+func (c *Cluster) KillAll() error { return c.killEach(c.Nodes) }
+
+// Close ends all nodes at once, and the mesh. What is on the disk stays.
+func (c *Cluster) Close() error {
+	err := c.KillAll()
+	if c.mesh != nil {
+		err = errors.Join(err, c.mesh.Close())
 	}
-	for _, n := range c.Nodes {
-		if n.Paused = false; !n.Process.waitGone(killTimeout) {
-			return fmt.Errorf("%s (process %d) still runs %s after SIGKILL", n.Name, n.Process.PID,
-				killTimeout)
-		}
-	}
-	return c.save()
+	return err
 }
 
 // Stop asks a node to end by SIGTERM and waits until it has.

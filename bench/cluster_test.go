@@ -307,7 +307,7 @@ func waitWrites(t *testing.T, load *Workload, more int64) {
 func judgeLoad(t *testing.T, load *Workload) {
 	t.Helper()
 	load.Stop()
-	v, err := load.Judge()
+	v, err := load.Judge(checkLimit)
 	if err != nil {
 		t.Fatal(err)
 	}

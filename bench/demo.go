@@ -50,7 +50,7 @@ func (d *Demo) Run(ctx context.Context) (passed bool, err error) {
 	if err := d.play(ctx); err != nil {
 		return false, err
 	}
-	verdict, err := d.load.Judge()
+	verdict, err := d.load.Judge(checkLimit)
 	if err != nil {
 		return false, err
 	}

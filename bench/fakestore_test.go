@@ -18,10 +18,10 @@ type fakeStore struct {
 	addr string
 	bug  string
 
-	guard sync.Mutex
-	keys  map[string]string
-	old   map[string]string // the value before the last SET
-	chances int // commands so far that the bug could have struck
+	guard   sync.Mutex
+	keys    map[string]string
+	old     map[string]string // the value before the last SET
+	chances int               // commands so far that the bug could have struck
 	reads   int
 }
 

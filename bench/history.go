@@ -1,16 +1,14 @@
 package bench
 
 import (
-	"runtime"
-	"slices"
+	"fmt"
 	"strconv"
-	"sync"
+	"strings"
 	"time"
-
-	"github.com/anishathalye/porcupine"
 )
 
-// action is a command on one key that clients do and the checker understands.
+// action is a command on one object that clients do and the checker understands. An object is one
+// key, or the two keys of a pair.
 type action uint8
 
 const (
@@ -18,13 +16,21 @@ const (
 	actSet                  // OK
 	actSetNX                // OK, or null when the key exists
 	actSetGet               // the old text or null
+	actSetPX                // OK; the key lives for record.ttl
 	actDel                  // 1 or 0
 	actIncr                 // the sum
 	actAppend               // the new length
+	actSwap                 // WATCH, GET, MULTI, SET, EXEC: OK, or null when somebody was in between
+	actPair                 // MULTI, APPEND to both keys, EXEC: the new length of both
+	actBoth                 // MULTI, GET of both keys, EXEC: the text of both
+	actExpire               // no command: the deadline of what an actSetPX wrote
 )
 
-// writes reports whether the action changes the key.
-func (a action) writes() bool { return a != actGet }
+// writes reports whether the action changes the object.
+func (a action) writes() bool { return a != actGet && a != actBoth }
+
+// onPair reports whether the object is two keys.
+func (a action) onPair() bool { return a == actPair || a == actBoth }
 
 // outcome is what the client was told.
 type outcome struct {
@@ -37,157 +43,77 @@ type outcome struct {
 type record struct {
 	client  int
 	act     action
-	key     string
+	key     string // of the object
 	arg     string
+	seen    string // actSwap: the text it found; empty: none
+	ttl     time.Duration
 	call    int64
 	ret     int64
 	out     outcome
 	unknown bool // no answer: it took effect at any time after call, or never
 }
 
-// cell is the state of one key.
-type cell struct {
-	present bool
-	text    string
-}
+// pairKeys are the two keys of a pair.
+func pairKeys(object string) (string, string) { return object + ":a", object + ":b" }
 
-// step says whether out is a possible answer of r in state c, and what the state is after it. For
-// an unknown outcome every answer is possible. (An unknown command that never took effect is the
-// same as one that took effect after everything that was observed.)
-func (c cell) step(r *record) (bool, cell) {
+// commands is what the client sends; the last reply is the answer.
+func (r *record) commands() [][]string {
+	a, b := pairKeys(r.key)
 	switch r.act {
 	case actGet:
-		return r.out.null == !c.present && (r.out.null || r.out.text == c.text), c
+		return [][]string{{"GET", r.key}}
 	case actSet:
-		return true, cell{true, r.arg}
+		return [][]string{{"SET", r.key, r.arg}}
 	case actSetNX:
-		if !c.present {
-			return r.unknown || !r.out.null, cell{true, r.arg}
-		}
-		return r.unknown || r.out.null, c
+		return [][]string{{"SET", r.key, r.arg, "NX"}}
 	case actSetGet:
-		told := r.out.null == !c.present && (r.out.null || r.out.text == c.text)
-		return r.unknown || told, cell{true, r.arg}
+		return [][]string{{"SET", r.key, r.arg, "GET"}}
+	case actSetPX:
+		return [][]string{{"SET", r.key, r.arg, "PX", strconv.FormatInt(r.ttl.Milliseconds(), 10)}}
 	case actDel:
-		return r.unknown || (r.out.n == 1) == c.present, cell{}
+		return [][]string{{"DEL", r.key}}
 	case actIncr:
-		n, _ := strconv.ParseInt(c.text, 10, 64) // absent: 0; only INCR writes counters
-		return r.unknown || r.out.n == n+1, cell{true, strconv.FormatInt(n+1, 10)}
-	default: // actAppend
-		text := c.text + r.arg
-		return r.unknown || r.out.n == int64(len(text)), cell{true, text}
+		return [][]string{{"INCR", r.key}}
+	case actSwap:
+		return [][]string{{"MULTI"}, {"SET", r.key, r.arg}, {"EXEC"}}
+	case actPair:
+		return [][]string{{"MULTI"}, {"APPEND", a, r.arg}, {"APPEND", b, r.arg}, {"EXEC"}}
+	case actBoth:
+		return [][]string{{"MULTI"}, {"GET", a}, {"GET", b}, {"EXEC"}}
 	}
+	return [][]string{{"APPEND", r.key, r.arg}}
 }
 
-// model is the specification of one key for porcupine.
-var model = porcupine.Model{
-	Init: func() any { return cell{} },
-	Step: func(state, input, _ any) (bool, any) {
-		return state.(cell).step(input.(*record))
-	},
+// String is the record as a line of a history, without its times.
+func (r *record) String() string {
+	var words []string
+	if r.act == actExpire {
+		return fmt.Sprintf("(the deadline of %q passes)", r.arg)
+	}
+	for _, command := range r.commands() {
+		words = append(words, strings.Join(command, " "))
+	}
+	text := strings.Join(words, "; ")
+	if r.act == actSwap {
+		text = fmt.Sprintf("WATCH %s; GET %s = %q; %s", r.key, r.key, r.seen, text)
+	}
+	return text + " -> " + r.answer()
 }
 
-// linearizable is the verdict on a history.
-type linearizable struct {
-	result porcupine.CheckResult // Ok, Illegal, or Unknown when the time ran out
-	key    string                // the first key that is not Ok
-	keys   int                   // how many were checked
-}
-
-// String is the word that the verdict prints.
-func (l *linearizable) String() string {
-	switch l.result {
-	case porcupine.Ok:
-		return "yes"
-	case porcupine.Illegal:
-		return "NO (" + l.key + ")"
-	}
-	return "unknown, the check ran out of time (" + l.key + ")"
-}
-
-// checkHistory checks each key by itself, on all processors, within a time limit.
-func checkHistory(records []record, limit time.Duration) linearizable {
-	keys := byKey(records)
-	verdict := linearizable{result: porcupine.Ok, keys: len(keys)}
-	deadline := time.Now().Add(limit)
-	var guard sync.Mutex
-	var all sync.WaitGroup
-	next := make(chan []porcupine.Operation)
-	for range runtime.GOMAXPROCS(0) {
-		all.Add(1)
-		go func() {
-			defer all.Done()
-			for operations := range next {
-				result := checkKey(operations, time.Until(deadline))
-				guard.Lock()
-				verdict.add(operations[0].Input.(*record).key, result)
-				guard.Unlock()
-			}
-		}()
-	}
-	for _, operations := range keys {
-		next <- operations
-	}
-	close(next)
-	all.Wait()
-	return verdict
-}
-
-func checkKey(operations []porcupine.Operation, limit time.Duration) porcupine.CheckResult {
-	if limit <= 0 { // porcupine takes 0 for "no limit"
-		return porcupine.Unknown
-	}
-	return porcupine.CheckOperationsTimeout(model, operations, limit)
-}
-
-// add keeps the worst result: a violation is certain, whatever else is unknown.
-func (l *linearizable) add(key string, result porcupine.CheckResult) {
-	worse := result == porcupine.Illegal && l.result != porcupine.Illegal ||
-		result == porcupine.Unknown && l.result == porcupine.Ok
-	if worse {
-		l.result, l.key = result, key
-	}
-}
-
-// byKey sorts the records into histories. A read without an answer tells nothing and is left out.
-func byKey(records []record) [][]porcupine.Operation {
-	never := int64(0) // later than every return
-	for i := range records {
-		never = max(never, records[i].ret, records[i].call) + 1
-	}
-	index := map[string]int{}
-	var keys [][]porcupine.Operation
-	for i := range records {
-		r := &records[i]
-		if r.unknown && !r.act.writes() {
-			continue
+// answer is what the client was told, as text.
+func (r *record) answer() string {
+	switch {
+	case r.unknown:
+		return "?"
+	case r.out.null:
+		return "null"
+	case r.act == actGet || r.act == actSetGet || r.act == actBoth:
+		return strconv.Quote(r.out.text)
+	case r.act == actDel || r.act == actIncr || r.act == actAppend || r.act == actPair:
+		if r.out.text != "" {
+			return r.out.text
 		}
-		at, known := index[r.key]
-		if !known {
-			at = len(keys)
-			index[r.key], keys = at, append(keys, nil)
-		}
-		operation := porcupine.Operation{ClientId: r.client, Input: r, Call: r.call, Return: r.ret}
-		if r.unknown {
-			operation.Return = never
-		}
-		keys[at] = append(keys[at], operation)
+		return strconv.FormatInt(r.out.n, 10)
 	}
-	return keys
-}
-
-// percentile of a sorted list; 0 for an empty one.
-func percentile(sorted []int64, share float64) time.Duration {
-	if len(sorted) == 0 {
-		return 0
-	}
-	at := min(int(float64(len(sorted))*share), len(sorted)-1)
-	return time.Duration(sorted[at])
-}
-
-// sortedLatencies are the answered commands' times, in nanoseconds.
-func sortedLatencies(latencies ...[]int64) []int64 {
-	all := slices.Concat(latencies...)
-	slices.Sort(all)
-	return all
+	return "OK"
 }

@@ -15,6 +15,27 @@ import (
 type process struct {
 	PID   int    `json:"pid"`
 	Birth string `json:"birth"`
+
+	end *end // of a child of this process; nil: of another one's
+}
+
+// end is how a child ended.
+type end struct {
+	done  chan struct{}
+	state *os.ProcessState // set when done is closed
+}
+
+// exitCode waits for the end of a child; -1: a signal ended it.
+func (p process) exitCode(timeout time.Duration) (int, error) {
+	if p.end == nil {
+		return 0, fmt.Errorf("process %d is no child of this one", p.PID)
+	}
+	select {
+	case <-p.end.done:
+		return p.end.state.ExitCode(), nil
+	case <-time.After(timeout):
+		return 0, fmt.Errorf("process %d still runs after %s", p.PID, timeout)
+	}
 }
 
 // birthOf tells when a process started, in a form that is only compared. Empty: there is no such
@@ -99,20 +120,26 @@ func (p process) waitGone(timeout time.Duration) bool {
 
 // spawn starts a command in the background with its output appended to a file. If this process
 // lives long enough, it also reaps the child.
-func spawn(binary string, args []string, logPath string) (process, error) {
+func spawn(binary string, args, env []string, logPath string) (process, error) {
 	log, err := os.OpenFile(logPath, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return process{}, err
 	}
 	defer log.Close() // the child has its own descriptor
 	cmd := exec.Command(binary, args...)
-	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, cleanEnvironment(os.Environ())
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(cleanEnvironment(os.Environ()), env...)
 	detach(cmd)
 	if err := cmd.Start(); err != nil {
 		return process{}, fmt.Errorf("start %s: %w", binary, err)
 	}
-	p := process{PID: cmd.Process.Pid, Birth: birthOf(cmd.Process.Pid)}
-	go cmd.Wait() // how it ended is in its log
+	p := process{PID: cmd.Process.Pid, Birth: birthOf(cmd.Process.Pid),
+		end: &end{done: make(chan struct{})}}
+	go func() {
+		cmd.Wait() // what it says is in the state
+		p.end.state = cmd.ProcessState
+		close(p.end.done)
+	}()
 	return p, nil
 }
 

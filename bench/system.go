@@ -222,7 +222,7 @@ func newLaunch(dir, name string) (*launch, error) {
 }
 
 func (l *launch) add(name, addr, program string, args ...string) error {
-	p, err := spawn(program, args, filepath.Join(l.logs, name+".log"))
+	p, err := spawn(program, args, nil, filepath.Join(l.logs, name+".log"))
 	if err != nil {
 		return err
 	}

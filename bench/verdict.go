@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ type Verdict struct {
 	Commands int // answered
 	Writes   int64
 	Unknown  int // without a known outcome, their node having been killed
+	Refused  int // by nodes that were cut off: certainly not executed
 	Failures int // errors on connections to living nodes
 
 	Lost         []string // acknowledged writes that are not there, or not as they were written
@@ -27,6 +29,8 @@ type Verdict struct {
 	P50, P99  time.Duration
 	PerSecond float64
 	Texts     []string // some of the failures
+
+	who func(client int) string
 }
 
 // Pass reports whether nothing is wrong; what could not be checked is wrong, too.
@@ -42,8 +46,28 @@ const checkLimit = 8 * time.Second
 const readBatch = 500
 
 // Judge reads everything back through every node and checks all records. The load has ended.
-func (w *Workload) Judge() (*Verdict, error) {
-	v := &Verdict{Writes: w.Acknowledged()}
+func (w *Workload) Judge(limit time.Duration) (*Verdict, error) {
+	v, records := w.sum()
+	finals, err := w.readBack(records, v)
+	if err != nil {
+		return nil, err
+	}
+	v.Counters = append(v.Counters, checkCounters(records, finals)...)
+	v.Lost = append(v.Lost, checkTexts(records, finals)...)
+	v.History = checkHistory(append(records, finals...), limit)
+	return v, nil
+}
+
+// JudgeRecords checks what the clients saw, of nodes that cannot be read any more.
+func (w *Workload) JudgeRecords(limit time.Duration) *Verdict {
+	v, records := w.sum()
+	v.History = checkHistory(records, limit)
+	return v
+}
+
+// sum counts what all clients did.
+func (w *Workload) sum() (*Verdict, []record) {
+	v := &Verdict{Writes: w.Acknowledged(), who: w.who}
 	var latencies [][]int64
 	var records []record
 	for _, c := range w.clients {
@@ -51,9 +75,10 @@ func (w *Workload) Judge() (*Verdict, error) {
 		records = append(records, c.records...)
 		v.Commands += len(c.latencies)
 		v.Failures += c.failures
+		v.Refused += c.refused
 		v.Texts = append(v.Texts, c.texts...)
-		for _, acknowledged := range c.audits {
-			if !acknowledged {
+		for _, a := range c.audits {
+			if !a.acknowledged && !a.refused {
 				v.Unknown++
 			}
 		}
@@ -63,32 +88,36 @@ func (w *Workload) Judge() (*Verdict, error) {
 			v.Unknown++
 		}
 	}
-	finals, err := w.readBack(records, v)
-	if err != nil {
-		return nil, err
-	}
-	v.Counters = append(v.Counters, checkCounters(records, finals)...)
-	v.Lost = append(v.Lost, checkTexts(records, finals)...)
-	v.History = checkHistory(append(records, finals...), checkLimit)
 	all := sortedLatencies(latencies...)
 	v.P50, v.P99 = percentile(all, 0.50), percentile(all, 0.99)
 	v.PerSecond = float64(v.Commands) / w.elapsed.Seconds()
-	return v, nil
+	return v, records
 }
 
-// readBack reads every key through every node. The reads of shared keys become records of their
-// own; the audit keys are compared on the spot.
+// who names a client in a history: those of the load, and the one that reads everything back.
+func (w *Workload) who(client int) string {
+	switch {
+	case client >= 0:
+		return fmt.Sprintf("client %d on %s", client, *w.clients[client].place.name.Load())
+	case client == clockClient:
+		return "log time"
+	}
+	return "at the end on " + *w.places[-client-1].name.Load()
+}
+
+// readBack reads every object through every node. The reads of shared objects become records of
+// their own; the audit keys are compared on the spot.
 func (w *Workload) readBack(records []record, v *Verdict) ([]record, error) {
-	shared := sharedKeys(records)
+	shared := sharedObjects(records)
 	var finals []record
-	var first []outcome
-	for i, addr := range w.addrs {
-		conn, err := client.Dial(addr, commandTimeout)
+	var first []record
+	for i, p := range w.places {
+		conn, err := client.Dial(*p.addr.Load(), commandTimeout)
 		if err != nil {
 			return nil, err
 		}
 		call := w.now()
-		values, err := readAll(conn, shared)
+		values, err := readAll(conn, keysOf(shared))
 		if err == nil {
 			err = w.checkAudits(conn, v)
 		}
@@ -96,35 +125,74 @@ func (w *Workload) readBack(records []record, v *Verdict) ([]record, error) {
 		if err != nil {
 			return nil, err
 		}
-		for k, out := range values {
-			finals = append(finals, record{client: -1 - i, act: actGet, key: shared[k], call: call,
-				ret: w.now(), out: out})
+		here := finalReads(shared, values)
+		for k := range here {
+			here[k].client, here[k].call, here[k].ret = -1-i, call, w.now()
 		}
-		v.Disagreement = append(v.Disagreement, differences(shared, first, values, addr)...)
+		finals = append(finals, here...)
 		if i == 0 {
-			first = values
+			first = here
 		}
+		v.Disagreement = append(v.Disagreement, differences(first, here, conn.Addr())...)
 	}
 	return finals, nil
 }
 
-func sharedKeys(records []record) []string {
-	seen := map[string]bool{}
-	var keys []string
+// sharedObjects are reads of all objects, to be answered.
+func sharedObjects(records []record) []record {
+	index := map[string]int{}
+	var objects []record
 	for i := range records {
-		if key := records[i].key; !seen[key] {
-			seen[key], keys = true, append(keys, key)
+		r := &records[i]
+		at, known := index[r.key]
+		if !known {
+			at = len(objects)
+			index[r.key], objects = at, append(objects, record{act: actGet, key: r.key})
+		}
+		if r.act.onPair() {
+			objects[at].act = actBoth
+		}
+		objects[at].ttl = max(objects[at].ttl, r.ttl)
+	}
+	return objects
+}
+
+func keysOf(objects []record) []string {
+	var keys []string
+	for i := range objects {
+		if objects[i].act == actBoth {
+			a, b := pairKeys(objects[i].key)
+			keys = append(keys, a, b)
+		} else {
+			keys = append(keys, objects[i].key)
 		}
 	}
 	return keys
 }
 
-func differences(keys []string, first, values []outcome, addr string) []string {
+// finalReads gives the objects the values of their keys.
+func finalReads(objects []record, values []outcome) []record {
+	reads := slices.Clone(objects)
+	for i := range reads {
+		r := &reads[i]
+		r.out, values = values[0], values[1:]
+		if r.act == actBoth {
+			if values[0] != r.out {
+				r.out.text = fmt.Sprintf("torn: %q and %q", r.out.text, values[0].text)
+			}
+			values = values[1:]
+		}
+	}
+	return reads
+}
+
+// differences compares what two nodes show. What has a deadline may have passed it in between.
+func differences(first, second []record, addr string) []string {
 	var out []string
 	for k := range first {
-		if first[k] != values[k] {
-			out = append(out, fmt.Sprintf("%s is %q on the first node and %q on %s", keys[k],
-				first[k].text, values[k].text, addr))
+		if first[k].out != second[k].out && first[k].ttl == 0 {
+			out = append(out, fmt.Sprintf("%s is %q on the first node and %q on %s", first[k].key,
+				first[k].out.text, second[k].out.text, addr))
 		}
 	}
 	return out
@@ -166,20 +234,24 @@ func (w *Workload) checkAudits(conn *client.Conn, v *Verdict) error {
 			return err
 		}
 		for n, value := range values {
-			if wrong := auditError(c.audits[n], value, auditValue(c.id, n)); wrong != "" {
-				v.Lost = append(v.Lost, fmt.Sprintf("%s on %s %s", keys[n], conn.Addr(), wrong))
+			a := &c.audits[n]
+			if wrong := a.wrong(value, auditValue(c.id, n)); wrong != "" {
+				v.Lost = append(v.Lost, fmt.Sprintf("%s, written by %s from %s to %s, %s on %s",
+					keys[n], w.who(c.id), seconds(a.call), seconds(a.ret), wrong, conn.Addr()))
 			}
 		}
 	}
 	return nil
 }
 
-// auditError judges one key: an acknowledged one is there, an unknown one may be, and in both cases
+// wrong judges one key: an acknowledged one is there, a refused one is not, any other may be, and
 // only with the value that was written.
-func auditError(acknowledged bool, value outcome, want string) string {
+func (a *audit) wrong(value outcome, want string) string {
 	switch {
-	case value.null && acknowledged:
+	case value.null && a.acknowledged:
 		return "was acknowledged and is not there"
+	case !value.null && a.refused:
+		return "was refused and is there"
 	case !value.null && value.text != want:
 		return fmt.Sprintf("is %q, was written as %q", value.text, want)
 	}
@@ -239,7 +311,7 @@ func checkTexts(records, finals []record) []string {
 	var wrong []string
 	for i := range records {
 		r := &records[i]
-		if r.act != actAppend {
+		if r.act != actAppend && r.act != actPair {
 			continue
 		}
 		if n := texts[r.key][r.arg]; n > 1 || n == 0 && !r.unknown {
@@ -285,4 +357,17 @@ func (v *Verdict) Write(out io.Writer) {
 			fmt.Fprintf(out, "        %s: %s\n", group.title, line)
 		}
 	}
+	v.writeHistory(out)
+}
+
+// writeHistory prints a violation of linearizability that is as short as can be.
+func (v *Verdict) writeHistory(out io.Writer) {
+	if len(v.History.illegal) == 0 {
+		return
+	}
+	h, of := smallest(v.History.illegal)
+	fmt.Fprintf(out, "        not linearizable: %d of %d keys. The smallest history, %d of the %d commands "+
+		"on %s\n        (seconds since the load began; ? is not known):\n", len(v.History.illegal),
+		v.History.keys, len(h.records), of, h.key)
+	h.write(out, v.who)
 }

@@ -16,18 +16,24 @@ import (
 //	1  0-5  set k a  ok
 //	2  3-9  get k    a
 //	1  6-?  incr n   ?        the outcome is not known
+//	2  7-8  swap k a b  ok    found a, wrote b unless somebody was in between
 func parseHistory(t *testing.T, text string) []record {
 	t.Helper()
 	var records []record
 	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {
 		words := strings.Fields(line)
 		act := map[string]action{"get": actGet, "set": actSet, "setnx": actSetNX,
-			"setget": actSetGet, "del": actDel, "incr": actIncr, "append": actAppend}[words[2]]
+			"setget": actSetGet, "del": actDel, "incr": actIncr, "append": actAppend,
+			"swap": actSwap, "pair": actPair, "both": actBoth}[words[2]]
 		r := record{act: act, key: words[3]}
+		if act == actSwap {
+			r.seen, words = strings.Trim(words[4], "-"), slices.Delete(words, 4, 5)
+		}
 		if _, err := fmt.Sscan(words[0], &r.client); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
-		if act == actSet || act == actSetNX || act == actSetGet || act == actAppend {
+		if act == actSet || act == actSetNX || act == actSetGet || act == actAppend ||
+			act == actSwap || act == actPair {
 			r.arg = words[4]
 		}
 		call, ret, _ := strings.Cut(words[1], "-")
@@ -120,6 +126,41 @@ func TestLinearizability(t *testing.T) {
 			1 2-3 set j b ok
 			2 4-5 get k   a
 			2 6-7 get j   b`, "yes"},
+		{"a swap of what was seen", `
+			1 0-1 set k a     ok
+			2 2-3 swap k a b  ok
+			1 4-5 get k       b`, "yes"},
+		{"a swap of nothing", `
+			2 2-3 swap k - b  ok
+			1 4-5 get k       b`, "yes"},
+		{"a swap although somebody was in between", `
+			1 0-1 set k a     ok
+			2 2-3 set k c     ok
+			2 4-5 swap k a b  ok`, "NO (k)"},
+		{"two swaps of the same", `
+			1 0-1 set k a     ok
+			2 2-5 swap k a b  ok
+			3 2-5 swap k a c  ok`, "NO (k)"},
+		{"a refused swap that was carried out", `
+			1 0-1 set k a     ok
+			2 2-5 swap k a b  nil
+			3 6-7 get k       b`, "NO (k)"},
+		{"an unknown swap that was carried out", `
+			1 0-1 set k a     ok
+			2 2-? swap k a b  ?
+			3 6-7 get k       b`, "yes"},
+		{"an unknown swap that could not be carried out", `
+			1 0-1 set k c     ok
+			2 2-? swap k a b  ?
+			3 6-7 get k       b`, "NO (k)"},
+		{"transactions in order", `
+			1 0-1 pair p x, 2
+			2 2-3 both p    x,
+			1 4-5 pair p y, 4
+			2 6-7 both p    x,y,`, "yes"},
+		{"a transaction that is lost", `
+			1 0-1 pair p x, 2
+			2 2-3 both p    nil`, "NO (p)"},
 		{"an unknown read tells nothing", `
 			1 0-? get k ?
 			2 1-2 set k a ok`, "yes"},
@@ -141,8 +182,8 @@ func TestACheckWithoutTimeIsNoPass(t *testing.T) {
 	if v.Pass() {
 		t.Error("unknown must not pass")
 	}
-	v.History.add("other", porcupine.Illegal)
-	v.History.add("third", porcupine.Unknown)
+	v.History.add(history{key: "other"}, porcupine.Illegal)
+	v.History.add(history{key: "third"}, porcupine.Unknown)
 	if v.History.String() != "NO (other)" {
 		t.Errorf("%s: a violation must win over what is unknown", &v.History)
 	}
@@ -181,21 +222,81 @@ func TestTexts(t *testing.T) {
 }
 
 func TestAudits(t *testing.T) {
+	acknowledged, refused, unknown := audit{acknowledged: true}, audit{refused: true}, audit{}
 	for _, test := range []struct {
-		acknowledged bool
-		value        outcome
-		wrong        bool
+		audit audit
+		value outcome
+		wrong bool
 	}{
-		{true, outcome{text: "v"}, false},
-		{true, outcome{null: true}, true},
-		{true, outcome{text: "w"}, true},
-		{false, outcome{null: true}, false},
-		{false, outcome{text: "v"}, false},
-		{false, outcome{text: "w"}, true},
+		{acknowledged, outcome{text: "v"}, false},
+		{acknowledged, outcome{null: true}, true},
+		{acknowledged, outcome{text: "w"}, true},
+		{refused, outcome{null: true}, false},
+		{refused, outcome{text: "v"}, true},
+		{unknown, outcome{null: true}, false},
+		{unknown, outcome{text: "v"}, false},
+		{unknown, outcome{text: "w"}, true},
 	} {
-		if got := auditError(test.acknowledged, test.value, "v"); (got != "") != test.wrong {
+		if got := test.audit.wrong(test.value, "v"); (got != "") != test.wrong {
 			t.Errorf("%+v: %q", test, got)
 		}
+	}
+}
+
+// A key with a deadline is there until about then, and not after it.
+func TestDeadlines(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	const ttl = time.Second
+	late := (ttl + lateMax).Milliseconds()
+	for _, test := range []struct {
+		name    string
+		unknown bool // the SET with the deadline, from 0 to 10 ms
+		reads   []int64
+		want    string // there, gone: what the reads show, in order
+		legal   bool
+	}{
+		{"before it", false, []int64{20, 900}, "there there", true},
+		{"gone too early", false, []int64{20, 900}, "there gone", false},
+		{"about then", false, []int64{960, 970, 990}, "there there gone", true},
+		{"there again", false, []int64{960, 970, 990}, "there gone there", false},
+		{"there much too long", false, []int64{late + 20}, "there", false},
+		{"gone in the end", false, []int64{late + 20}, "gone", true},
+		{"never written", true, []int64{20, 900}, "gone gone", true},
+		{"written late", true, []int64{20, 900, late + 20}, "gone there there", true},
+		{"written late, gone too early", true, []int64{20, 900, 910}, "gone there gone", false},
+		{"written, gone", true, []int64{900, 990, 1000}, "there gone gone", true},
+	} {
+		records := []record{{act: actSetPX, key: "k", arg: "v", ttl: ttl, call: 0, ret: 10 * ms,
+			unknown: test.unknown}}
+		for i, word := range strings.Fields(test.want) {
+			read := record{client: 1, act: actGet, key: "k", call: test.reads[i] * ms}
+			read.ret = read.call + ms
+			if read.out.null = word == "gone"; !read.out.null {
+				read.out.text = "v"
+			}
+			records = append(records, read)
+		}
+		verdict := checkHistory(records, time.Minute)
+		if (verdict.result == porcupine.Ok) != test.legal {
+			t.Errorf("%s: %s", test.name, &verdict)
+		}
+	}
+}
+
+// A plain SET takes the deadline away.
+func TestADeadlineIsOfOneTextOnly(t *testing.T) {
+	const second = int64(time.Second)
+	records := []record{
+		{act: actSetPX, key: "k", arg: "v", ttl: time.Second, call: 0, ret: 1},
+		{act: actSet, key: "k", arg: "w", call: 2, ret: 3},
+		{act: actGet, key: "k", call: 60 * second, ret: 61 * second, out: outcome{text: "w"}},
+	}
+	if verdict := checkHistory(records, time.Minute); verdict.result != porcupine.Ok {
+		t.Errorf("%s", &verdict)
+	}
+	records[2].out = outcome{null: true}
+	if verdict := checkHistory(records, time.Minute); verdict.result != porcupine.Illegal {
+		t.Errorf("the deadline of an overwritten text took the new one: %s", &verdict)
 	}
 }
 
@@ -217,7 +318,7 @@ func judge(t *testing.T, bug string) *Verdict {
 		time.Sleep(time.Millisecond)
 	}
 	w.Stop()
-	v, err := w.Judge()
+	v, err := w.Judge(checkLimit)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,322 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"kelek/bench/mesh"
+	"kelek/resp/client"
+)
+
+// Chaos is `kelek chaos`: real nodes under load and under faults, and a verdict.
+type Chaos struct {
+	Out     io.Writer
+	Version string
+	Nodes   int
+	For     time.Duration // of the load with faults; forming and judging come on top
+	Seed    uint64
+	Faults  []string // kinds; empty: all that can be done here
+	Keep    bool     // logs and data, also after a pass
+	Dir     string   // below which the directory is made; empty: the working directory
+	Binary  string   // of the nodes; empty: this program
+	Env     []string // of the nodes
+
+	cluster *Cluster
+	load    *Workload
+	storm   *storm
+	begin   time.Time
+	left    string // why partitions are left out, if they are
+}
+
+// Shape of a run. The load is light: faults and checks need the processors, too.
+const (
+	chaosGroups  = 2
+	chaosThink   = 4 * time.Millisecond
+	chaosRequest = 3 * time.Second // --request-timeout: cut off nodes give up before the fault is over
+	chaosCheck   = 60 * time.Second
+	calmMax      = 700 * time.Millisecond // between two faults
+	gapMax       = time.Second            // between a fault and a second one
+	recoverMax   = 30 * time.Second       // to writes on every node once everything is repaired
+)
+
+// finding is a failure of the nodes, not of the run.
+type finding struct{ text string }
+
+func (f *finding) Error() string { return f.text }
+
+// Run returns whether the nodes passed; an error means that the run could not be carried out.
+func (c *Chaos) Run(ctx context.Context) (passed bool, err error) {
+	c.begin = time.Now()
+	dir, err := c.prepare()
+	if err != nil {
+		return false, err
+	}
+	defer func() {
+		err = errors.Join(err, c.cleanUp(dir, passed, ctx.Err() != nil))
+	}()
+	var found *finding
+	if err := c.play(ctx); err != nil && !errors.As(err, &found) {
+		return false, err
+	}
+	verdict, err := c.judge(found)
+	if err != nil {
+		return false, err
+	}
+	c.tell(verdict, found)
+	return found == nil && verdict.Pass(), nil
+}
+
+func (c *Chaos) prepare() (dir string, err error) {
+	if c.Binary == "" {
+		if c.Binary, err = os.Executable(); err != nil {
+			return "", err
+		}
+	}
+	dir = filepath.Join(c.Dir, fmt.Sprintf("kelek-chaos-%04x", rand.N(1<<16)))
+	if c.cluster, err = NewCluster(dir, c.Binary, c.Nodes); err != nil {
+		return dir, err
+	}
+	c.cluster.Env = c.Env
+	c.cluster.Args = []string{"--request-timeout", chaosRequest.String()}
+	fmt.Fprintf(c.Out, "kelek %s  %s  %s/%s   seed %d   data: %s\n", c.Version, runtime.Version(),
+		runtime.GOOS, runtime.GOARCH, c.Seed, dir)
+	kinds, err := c.kinds()
+	if err != nil {
+		return dir, errors.Join(err, c.cluster.remove())
+	}
+	c.load = &Workload{Prefix: "chaos", Groups: chaosGroups, Seed: c.Seed, Think: chaosThink,
+		Patient: true}
+	c.storm = &storm{cluster: c.cluster, load: c.load, kinds: kinds,
+		random: rand.New(rand.NewPCG(c.Seed, 1))}
+	return dir, nil
+}
+
+// kinds are the faults that are wanted and can be done here.
+func (c *Chaos) kinds() ([]string, error) {
+	kinds := c.Faults
+	for _, kind := range kinds {
+		if !slices.Contains(FaultKinds, kind) {
+			return nil, fmt.Errorf("there is no fault %q, only %s", kind, strings.Join(FaultKinds, ", "))
+		}
+	}
+	if len(kinds) == 0 {
+		kinds = FaultKinds
+	}
+	network := []string{faultPartition, faultReset}
+	why := mesh.Supported()
+	if c.Nodes < 2 {
+		why = errors.New("one node has no network")
+	}
+	if why == nil {
+		return kinds, c.cluster.UseMesh()
+	}
+	c.left = why.Error()
+	kinds = slices.DeleteFunc(slices.Clone(kinds), func(kind string) bool {
+		return slices.Contains(network, kind)
+	})
+	if len(kinds) == 0 {
+		return nil, fmt.Errorf("no fault is left: partitions are not possible: %w", why)
+	}
+	return kinds, nil
+}
+
+func (c *Chaos) event(kind, format string, args ...any) {
+	fmt.Fprintf(c.Out, "[%05.1fs] %-7s %s\n", time.Since(c.begin).Seconds(), kind,
+		fmt.Sprintf(format, args...))
+}
+
+// play forms the cluster, and lets faults rain until the time is over.
+func (c *Chaos) play(ctx context.Context) error {
+	if err := c.form(ctx); err != nil {
+		return err
+	}
+	end := time.Now().Add(c.For)
+	c.load.Start(ctx, c.cluster.Addrs())
+	defer c.load.Stop()
+	c.event("load", "%d clients on all nodes: registers, counters, texts, locks, deadlines; "+
+		"linearizable reads", c.load.Clients())
+	for time.Now().Before(end) {
+		calm := time.Duration(c.storm.random.Int64N(int64(calmMax)))
+		if err := sleep(ctx, calm); err != nil {
+			return err
+		}
+		if err := c.round(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Chaos) form(ctx context.Context) error {
+	network := "a forwarder per link, in this process"
+	if c.left != "" {
+		network = "no partitions: " + c.left
+	}
+	c.event("start", "%s   faults: %s   network: %s", c.cluster.names(),
+		strings.Join(c.storm.kinds, " "), network)
+	if err := c.cluster.StartAll(); err != nil {
+		return err
+	}
+	leader, info, err := c.cluster.WaitLeader(ctx, 0)
+	if err != nil {
+		return err
+	}
+	c.event("formed", "cluster %s-%s   leader %s   term %d", info.ClusterID[:4], info.ClusterID[4:8],
+		leader.Name, info.Term)
+	return nil
+}
+
+// round is one fault, or two at once, and the recovery.
+func (c *Chaos) round(ctx context.Context) error {
+	c.load.stalls.restart()
+	strikes := []*strike{c.storm.draw(c.storm.kinds)}
+	if err := c.strike(strikes[0]); err != nil {
+		return err
+	}
+	if more := c.storm.second(strikes[0].kind); len(more) > 0 && c.storm.random.IntN(3) == 0 {
+		gap := time.Duration(c.storm.random.Int64N(int64(gapMax)))
+		if err := sleep(ctx, gap); err != nil {
+			return err
+		}
+		strikes = append(strikes, c.storm.draw(more))
+		if err := c.strike(strikes[1]); err != nil {
+			return err
+		}
+	}
+	if c.storm.random.IntN(2) == 0 {
+		slices.Reverse(strikes)
+	}
+	for _, s := range strikes {
+		if err := sleep(ctx, c.storm.hold()/time.Duration(len(strikes))); err != nil {
+			return err
+		}
+		if err := c.found(s.end()); err != nil {
+			return err
+		}
+	}
+	return c.recover(ctx)
+}
+
+func (c *Chaos) strike(s *strike) error {
+	c.event("fault", "%s", s.what)
+	return c.found(s.begin())
+}
+
+// found turns the failure of an act into a finding if it is a node that has ended by itself.
+func (c *Chaos) found(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.Join(c.crashed(), err)
+}
+
+// crashed is a finding if a node that should run does not.
+func (c *Chaos) crashed() error {
+	for _, n := range c.cluster.Nodes {
+		if n.Running() {
+			continue
+		}
+		code, err := n.Process.exitCode(killTimeout)
+		if err != nil {
+			return err
+		}
+		return &finding{fmt.Sprintf("%s has ended by itself, exit code %d: %s", n.Name, code,
+			lastLine(c.cluster.logPath(n)))}
+	}
+	return nil
+}
+
+// recover waits until every node acknowledges a write; everything is repaired.
+func (c *Chaos) recover(ctx context.Context) error {
+	begin := time.Now()
+	for _, n := range c.cluster.Nodes {
+		for {
+			err := c.probe(n)
+			if err == nil {
+				break
+			}
+			if err := c.crashed(); err != nil {
+				return err
+			}
+			if time.Since(begin) > recoverMax {
+				return &finding{fmt.Sprintf("%s acknowledges no write %s after everything was "+
+					"repaired: %v", n.Name, recoverMax, err)}
+			}
+			if err := sleep(ctx, reconnectPause); err != nil {
+				return err
+			}
+		}
+	}
+	if err := c.crashed(); err != nil {
+		return err
+	}
+	leader, info := c.cluster.Leader()
+	if leader == nil {
+		return nil // lost again, which the next round will see
+	}
+	stall, _ := c.load.stalls.restart()
+	c.event("healed", "leader %s   term %d   all nodes write after %d ms   longest stall %d ms",
+		leader.Name, info.Term, time.Since(begin).Milliseconds(), stall.Milliseconds())
+	return nil
+}
+
+// probe writes a key that nobody judges.
+func (c *Chaos) probe(n *Node) error {
+	conn, err := client.Dial(n.Addr(), 2*chaosRequest)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() // one command only
+	reply, err := conn.Do("SET", "chaos:probe", n.Name)
+	if err != nil {
+		return err
+	}
+	return reply.Err()
+}
+
+// judge looks at what the clients saw, and at what is there now unless the nodes are too sick.
+func (c *Chaos) judge(found *finding) (*Verdict, error) {
+	if found != nil {
+		return c.load.JudgeRecords(chaosCheck), nil
+	}
+	c.event("check", "reading %d clients' keys back through every node", c.load.Clients())
+	return c.load.Judge(chaosCheck)
+}
+
+func (c *Chaos) tell(v *Verdict, found *finding) {
+	c.event("check", "%d commands   acked writes lost %d   counters wrong %d   linearizable %s (%d keys)",
+		v.Commands, len(v.Lost), len(v.Counters), &v.History, v.History.keys)
+	c.event("", "nodes differ %d   unknown outcomes %d   refused %d   errors on healthy connections %d",
+		len(v.Disagreement), v.Unknown, v.Refused, v.Failures)
+	v.Write(c.Out)
+	word := "PASS"
+	if found != nil || !v.Pass() {
+		word = "FAIL"
+	}
+	if found != nil {
+		fmt.Fprintf(c.Out, "        %s\n", found)
+	}
+	fmt.Fprintf(c.Out, "%s  seed %d  p50 %s  p99 %s  %.0f commands/s\n", word, c.Seed,
+		milliseconds(v.P50), milliseconds(v.P99), v.PerSecond)
+}
+
+// cleanUp ends the nodes and removes what they wrote, unless somebody may want to look at it.
+func (c *Chaos) cleanUp(dir string, passed, interrupted bool) error {
+	if err := c.cluster.Close(); err != nil {
+		return err
+	}
+	if c.Keep || !passed && !interrupted {
+		fmt.Fprintf(c.Out, "logs and data are kept in %s\n", dir)
+		return nil
+	}
+	return c.cluster.remove()
+}

@@ -1,0 +1,216 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// strike is a fault that lasts: begin breaks something, end repairs it.
+type strike struct {
+	kind  string
+	what  string
+	begin func() error
+	end   func() error
+}
+
+// Kinds of faults, as --faults names them.
+const (
+	faultKill      = "kill"
+	faultPause     = "pause"
+	faultStop      = "stop"
+	faultPartition = "partition"
+	faultReset     = "reset"
+)
+
+// FaultKinds are the kinds that chaos knows, in the order of the help.
+var FaultKinds = []string{faultKill, faultPause, faultStop, faultPartition, faultReset}
+
+// storm draws faults and carries them out on a cluster under load. All choices come from the seed;
+// what they meet depends on the moment, as the leader does.
+type storm struct {
+	cluster *Cluster
+	load    *Workload
+	random  *rand.Rand
+	kinds   []string
+}
+
+// weights is how often a kind is drawn, compared with the others.
+var weights = map[string]int{faultKill: 4, faultPause: 3, faultStop: 1, faultPartition: 6, faultReset: 1}
+
+// draw chooses a fault among the kinds that are wanted.
+func (s *storm) draw(kinds []string) *strike {
+	var ballot []string
+	for _, kind := range kinds {
+		for range weights[kind] {
+			ballot = append(ballot, kind)
+		}
+	}
+	switch kind := ballot[s.random.IntN(len(ballot))]; kind {
+	case faultKill:
+		return s.drawKill()
+	case faultPause:
+		return s.drawPause()
+	case faultStop:
+		return s.drawStop()
+	case faultReset:
+		return s.drawReset()
+	default:
+		return s.drawPartition()
+	}
+}
+
+// second is a fault that may strike during the first: of the processes if that is of the network,
+// and the other way round.
+func (s *storm) second(first string) []string {
+	other := []string{faultPartition, faultReset}
+	if slices.Contains(other, first) {
+		other = []string{faultKill, faultPause}
+	}
+	return slices.DeleteFunc(other, func(kind string) bool { return !slices.Contains(s.kinds, kind) })
+}
+
+// minority is the largest number of nodes that may be away.
+func (s *storm) minority() int { return (len(s.cluster.Nodes) - 1) / 2 }
+
+// victims draws nodes: one, the leader, a minority, or with all allowed everybody.
+func (s *storm) victims(all bool) ([]*Node, string) {
+	nodes := slices.Clone(s.cluster.Nodes)
+	s.random.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })
+	switch choice := s.random.IntN(10); {
+	case choice < 3:
+		return nodes[:1], nodes[0].Name
+	case choice < 7:
+		if leader, _ := s.cluster.Leader(); leader != nil {
+			return []*Node{leader}, leader.Name + " (leader)"
+		}
+		return nodes[:1], nodes[0].Name
+	case choice < 9 || !all:
+		victims := nodes[:max(1, s.minority())]
+		return victims, namesOf(victims)
+	}
+	return nodes, namesOf(nodes) + " (all at once)"
+}
+
+func namesOf(nodes []*Node) string {
+	var names []string
+	for _, n := range nodes {
+		names = append(names, n.Name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+// places are the clients of some nodes.
+func (s *storm) places(nodes []*Node) []int {
+	var places []int
+	for _, n := range nodes {
+		if at := slices.Index(s.cluster.Nodes, n); at < len(s.load.places) {
+			places = append(places, at)
+		}
+	}
+	return places
+}
+
+func (s *storm) drawKill() *strike {
+	victims, who := s.victims(true)
+	return &strike{faultKill, "kill -9 " + who,
+		func() error {
+			return s.load.Expect(func() error { return s.cluster.killEach(victims) },
+				s.places(victims)...)
+		},
+		func() error { return s.cluster.startEach(victims) }}
+}
+
+func (s *storm) drawPause() *strike {
+	victims, who := s.victims(true)
+	return &strike{faultPause, "pause " + who,
+		func() error { return each(victims, s.cluster.Pause) },
+		func() error { return each(victims, s.cluster.Resume) }}
+}
+
+// drawStop ends one node in order.
+func (s *storm) drawStop() *strike {
+	victims, who := s.victims(false)
+	victims = victims[:1]
+	if !strings.HasPrefix(who, victims[0].Name) {
+		who = victims[0].Name
+	}
+	return &strike{faultStop, "stop " + who,
+		func() error {
+			return s.load.Expect(func() error { return s.cluster.Stop(victims[0]) },
+				s.places(victims)...)
+		},
+		func() error { return s.cluster.startEach(victims) }}
+}
+
+func (s *storm) drawPartition() *strike {
+	leader := ""
+	if n, _ := s.cluster.Leader(); n != nil {
+		leader = n.Name
+	}
+	c := drawCut(s.random, strings.Fields(s.cluster.names()), leader)
+	resets := s.random.IntN(3) == 0 // the connections do not survive it
+	if resets {
+		c.what += ", then reset"
+	}
+	return &strike{faultPartition, c.what,
+		func() error {
+			s.cluster.mesh.Cut(c.links)
+			return nil
+		},
+		func() error {
+			if resets {
+				s.cluster.mesh.Reset(c.links)
+			}
+			s.cluster.mesh.Heal()
+			return nil
+		}}
+}
+
+// drawReset breaks all connections between the nodes at once, and nothing else.
+func (s *storm) drawReset() *strike {
+	names := strings.Fields(s.cluster.names())
+	return &strike{faultReset, "reset all connections between nodes",
+		func() error {
+			s.cluster.mesh.Reset(between(names, names))
+			return nil
+		},
+		func() error { return nil }}
+}
+
+// hold is how long a fault lasts: from below an election time-out to several of them.
+func (s *storm) hold() time.Duration {
+	return 200*time.Millisecond + time.Duration(s.random.Int64N(int64(2800*time.Millisecond)))
+}
+
+func each(nodes []*Node, act func(*Node) error) error {
+	for _, n := range nodes {
+		if err := act(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// killEach sends SIGKILL to all before it waits for any.
+func (c *Cluster) killEach(nodes []*Node) error {
+	for _, n := range nodes {
+		if err := n.Process.signal(sigKill); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return err
+		}
+	}
+	for _, n := range nodes {
+		if n.Paused = false; !n.Process.waitGone(killTimeout) {
+			return fmt.Errorf("%s (process %d) still runs %s after SIGKILL", n.Name, n.Process.PID,
+				killTimeout)
+		}
+	}
+	return c.save()
+}
+
+func (c *Cluster) startEach(nodes []*Node) error { return each(nodes, c.Start) }
