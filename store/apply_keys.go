@@ -59,10 +59,3 @@ func (m *machine) applyFlush(o *op.Op) error {
 	m.overlay.flush(o.DB)
 	return m.answer(op.ResultOK)
 }
-
-func (m *machine) applyMember(o *op.Op) error {
-	if err := m.batch.Set(sysKey(sysMember, o.Member.ID), o.Append(nil), nil); err != nil {
-		return fmt.Errorf("write state: %w", err)
-	}
-	return m.answer(op.ResultOK)
-}

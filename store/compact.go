@@ -2,8 +2,10 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"sort"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -138,6 +140,7 @@ func (l *raftLog) rebase(next base, o *pebble.WriteOptions) error {
 	}
 	l.base = next
 	l.bytes.Store(int64(l.tip.total - next.link.total))
+	l.announce()
 	return l.apply(b, o)
 }
 
@@ -156,8 +159,9 @@ func runsAfter(runs []raftcore.TermRun, upTo, last raftcore.Index) []raftcore.Te
 }
 
 // reset makes the log empty after position, of which it has nothing: the state machine was restored
-// by a snapshot, and is ahead of the log. The chain begins anew.
-func (l *raftLog) reset(meta raftcore.SnapshotMeta) error {
+// by a snapshot. The hard state is in the same batch, since a term that is forgotten while its
+// snapshot stays would let this node vote in it a second time. The chain begins anew.
+func (l *raftLog) reset(meta raftcore.SnapshotMeta, hard *raftcore.HardState) error {
 	b := l.db.NewBatch()
 	for _, kind := range [...]byte{logEntry, logRun, logConfig} {
 		if err := b.DeleteRange(logKeyAt(kind, 0), logKeyAt(kind+1, 0), nil); err != nil {
@@ -168,7 +172,77 @@ func (l *raftLog) reset(meta raftcore.SnapshotMeta) error {
 	if err := b.Set(logKey(logBase), appendBase(nil, &next), nil); err != nil {
 		return err
 	}
+	if err := setHardState(b, hard); err != nil {
+		return err
+	}
 	l.base, l.last, l.tip, l.runs, l.configs = next, meta.Pos, next.link, nil, nil
+	l.restored.Tail = nil
 	l.bytes.Store(0)
+	l.announce()
 	return l.apply(b, pebble.Sync)
+}
+
+// holds reports whether the log has p, or had it before it was compacted.
+func (l *raftLog) holds(p raftcore.Pos) bool {
+	if base := l.base.meta.Pos; p.Index <= base.Index {
+		return p.Index < base.Index || p == base
+	}
+	return p.Index <= l.last.Index && l.termAt(p.Index) == p.Term
+}
+
+// CompactTarget is the smallest index such that the entries after it occupy at most keepBytes; 0
+// when all of the log does. See node.Storage. Safe for concurrent use.
+func (l *raftLog) CompactTarget(keepBytes int64) raftcore.Index {
+	if l.fuse.err() != nil || l.bytes.Load() <= keepBytes {
+		return 0
+	}
+	target, err := l.compactTarget(keepBytes)
+	if err != nil {
+		_ = l.fuse.blow(fmt.Errorf("look for what may be compacted: %w", err))
+	}
+	return target
+}
+
+// compactTarget searches: each entry says how many bytes there are up to it. The iterator sees the
+// log as it is now, whatever happens to it meanwhile.
+func (l *raftLog) compactTarget(keepBytes int64) (target raftcore.Index, err error) {
+	it, err := l.iterate(logEntry, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer it.Close()
+	if !it.Last() {
+		return 0, readErrorOf("the log", it.Error())
+	}
+	last, end, err := entryAtIterator(it)
+	if err != nil || !it.First() {
+		return 0, errors.Join(err, readErrorOf("the log", it.Error()))
+	}
+	first, _, err := entryAtIterator(it)
+	if err != nil {
+		return 0, err
+	}
+	fits := func(i int) bool { // the entries after first+i
+		var tip link
+		if err == nil && it.SeekGE(logKeyAt(logEntry, first+raftcore.Index(i))) {
+			_, tip, err = entryAtIterator(it)
+		}
+		return int64(end.total-tip.total) <= keepBytes
+	}
+	target = first + raftcore.Index(sort.Search(int(last-first), fits))
+	return target, errors.Join(err, readErrorOf("the log", it.Error()))
+}
+
+// entryAtIterator tells which entry an iterator is at.
+func entryAtIterator(it *pebble.Iterator) (index raftcore.Index, tip link, err error) {
+	value, err := it.ValueAndErr()
+	if err != nil {
+		return 0, link{}, readError("the log", err)
+	}
+	index, _ = indexOfLogKey(it.Key())
+	_, tip, ok := splitEntryValue(value)
+	if !ok {
+		err = corruptEntry(index, "%d bytes are too few", len(value))
+	}
+	return index, tip, err
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"kelek/raftcore"
+	"kelek/store/op"
 )
 
 // CorruptError says that the disk returned something else than what was written and synced to it.
@@ -41,10 +42,21 @@ func corruptFile(path string, reason error) error {
 	return &CorruptError{What: "file " + path, Reason: reason}
 }
 
-// MissingError says that an entry is not in the log: compacted, truncated, or never there.
-type MissingError struct{ Index raftcore.Index }
+// MissingError says that an entry is not in the log. It is op.ErrCompacted when that is no damage:
+// the entry is compacted, or was cut off.
+type MissingError struct {
+	Index     raftcore.Index
+	Compacted bool
+}
 
-func (e *MissingError) Error() string { return fmt.Sprintf("log entry %d is not there", e.Index) }
+func (e *MissingError) Error() string {
+	if e.Compacted {
+		return fmt.Sprintf("log entry %d is not there any more", e.Index)
+	}
+	return fmt.Sprintf("log entry %d is not there", e.Index)
+}
+
+func (e *MissingError) Is(target error) bool { return e.Compacted && target == op.ErrCompacted }
 
 // UnknownKindError is an entry that this build does not know, written by a newer one. It is never
 // skipped: others apply it, and the state would fork (exit 67).

@@ -53,7 +53,6 @@ func (m *machine) loadDeadlines() error {
 			return corrupt("the deadline index", "it has the key % x", it.Key())
 		}
 		m.deadlines.next = deadline
-		m.nextDeadline.Store(deadline)
 	}
 	return readErrorOf("the state", it.Error())
 }

@@ -26,11 +26,15 @@ type fuse struct {
 	// errors as any other function does.
 	armed atomic.Bool
 	blown atomic.Pointer[error]
+	dead  chan struct{} // closed when it is blown
 }
+
+func newFuse(fatal func(error)) *fuse { return &fuse{fatal: fatal, dead: make(chan struct{})} }
 
 // blow reports a failure. It returns the first one.
 func (f *fuse) blow(err error) error {
 	if f.blown.CompareAndSwap(nil, &err) {
+		close(f.dead)
 		f.fatal(err)
 	}
 	return f.err()
@@ -55,18 +59,37 @@ func (f *fuse) failed(what, name string, err error) error {
 // stopFS blows the fuse at the first file operation that fails and that durability rests on. What
 // may fail is left to Pebble: reads, which it reports; links, which it replaces by copies; removals
 // and preallocation, which are only tidiness.
+//
+// Snapshots are apart: they are made of links and copies, no promise rests on them, and who cannot
+// take one goes on without.
 type stopFS struct {
 	vfs.FS
-	fuse *fuse
+	fuse  *fuse
+	apart string // the directory that snapshots are taken in
 }
 
 func (s *stopFS) Unwrap() vfs.FS { return s.FS }
 
 func (s *stopFS) wrap(f vfs.File, name string, err error) (vfs.File, error) {
 	if err != nil {
-		return nil, s.fuse.failed("create", name, err)
+		return nil, s.failed("create", name, err)
+	}
+	if s.isApart(name) {
+		return f, nil
 	}
 	return &stopFile{f, s.fuse, name}, nil
+}
+
+func (s *stopFS) isApart(name string) bool {
+	return s.apart != "" && strings.HasPrefix(name, s.apart)
+}
+
+// failed passes the error of an operation on, after blowing the fuse.
+func (s *stopFS) failed(what, name string, err error) error {
+	if s.isApart(name) {
+		return err
+	}
+	return s.fuse.failed(what, name, err)
 }
 
 // Create creates a file. A marker is a file whose name says which MANIFEST is in force. Pebble
@@ -84,25 +107,17 @@ func (s *stopFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) 
 		f, err := s.FS.Create(name, c)
 		return s.wrap(f, name, err)
 	}
-	if err := s.syncDir(s.PathDir(name)); err != nil {
+	if err := syncDir(s, s.PathDir(name)); err != nil {
 		return nil, err
 	}
 	f, err := s.FS.Create(name, c)
 	if f, err = s.wrap(f, name, err); err != nil {
 		return nil, err
 	}
-	if err := s.syncDir(s.PathDir(name)); err != nil {
+	if err := syncDir(s, s.PathDir(name)); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
-}
-
-func (s *stopFS) syncDir(name string) error {
-	dir, err := s.OpenDir(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func (s *stopFS) OpenReadWrite(
@@ -124,11 +139,11 @@ func (s *stopFS) OpenDir(name string) (vfs.File, error) {
 }
 
 func (s *stopFS) Rename(old, name string) error {
-	return s.fuse.failed("rename to", name, s.FS.Rename(old, name))
+	return s.failed("rename to", name, s.FS.Rename(old, name))
 }
 
 func (s *stopFS) MkdirAll(name string, mode os.FileMode) error {
-	return s.fuse.failed("create directory", name, s.FS.MkdirAll(name, mode))
+	return s.failed("create directory", name, s.FS.MkdirAll(name, mode))
 }
 
 type stopFile struct {

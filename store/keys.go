@@ -67,6 +67,7 @@ func indexOfLogKey(key []byte) (raftcore.Index, bool) {
 //	e5 number(8)                            stamp(8) request(8) client   ONCE: in order of age
 //	e6 node id(8)                           op of CodeMember       how members are reached
 //	e7                                      index(8) and Config    membership as applied
+//	e8 node id(8)                           index(8) and name      left for good at that index
 const (
 	sysPosition  byte = 0xe0
 	sysOrigin    byte = 0xe1
@@ -76,6 +77,7 @@ const (
 	sysOnceAge   byte = 0xe5
 	sysMember    byte = 0xe6
 	sysConfig    byte = 0xe7
+	sysRetired   byte = 0xe8
 )
 
 // dataHead is how many bytes stand before the user key, and deadlineHead the same in the index.

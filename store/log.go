@@ -32,6 +32,25 @@ type raftLog struct {
 
 	restored raftcore.Restored
 	bytes    atomic.Int64 // encoded entries after base
+	extent   extent
+}
+
+// extent tells readers what the log holds. It is changed before the log shrinks, so whoever misses
+// an entry and then looks here knows whether it may be missing.
+type extent struct {
+	base, last atomic.Uint64 // entries base+1..last are there
+	shrinks    atomic.Uint64 // how often it has become shorter, at either end
+}
+
+// announce makes the extent that of base and last.
+func (l *raftLog) announce() {
+	base, last := uint64(l.base.meta.Pos.Index), uint64(l.last.Index)
+	x := &l.extent
+	if base > x.base.Load() || last < x.last.Load() {
+		x.shrinks.Add(1)
+	}
+	x.base.Store(base)
+	x.last.Store(last)
 }
 
 // link is what an entry adds to the log: it chains it to the one before, so that entries which are
@@ -97,6 +116,7 @@ func (l *raftLog) Write(w *raftcore.Write) (wait func() error, err error) {
 		return nil, err
 	}
 	l.bytes.Store(int64(l.tip.total - l.base.link.total))
+	l.announce()
 	if !w.Sync {
 		return l.fuse.err, l.apply(b, pebble.NoSync)
 	}
@@ -134,22 +154,28 @@ func (l *raftLog) fill(b *pebble.Batch, w *raftcore.Write) error {
 		if err := l.truncate(b, w.TruncateFrom); err != nil {
 			return err
 		}
+		l.announce() // what comes in its place may be as long
 	}
 	for i := range w.Append {
 		if err := l.append(b, &w.Append[i]); err != nil {
 			return err
 		}
 	}
-	if w.HardState != nil {
-		value := wire.AppendHardState(nil, w.HardState)
-		if err := b.Set(logKey(logHardState), value, nil); err != nil {
-			return err
-		}
+	if err := setHardState(b, w.HardState); err != nil {
+		return err
 	}
 	if w.CommitHint != 0 {
 		return b.Set(logKey(logHint), appendUint64(nil, uint64(w.CommitHint)), nil)
 	}
 	return nil
+}
+
+// setHardState puts h into a batch; nil: it stays as it is.
+func setHardState(b *pebble.Batch, h *raftcore.HardState) error {
+	if h == nil {
+		return nil
+	}
+	return b.Set(logKey(logHardState), wire.AppendHardState(nil, h), nil)
 }
 
 func appendUint64(dst []byte, v uint64) []byte { return binary.BigEndian.AppendUint64(dst, v) }
@@ -262,7 +288,7 @@ func (l *raftLog) entryAt(index raftcore.Index) (e raftcore.Entry, found link, e
 		return decodeEntry(append([]byte(nil), encoded...), index, &e)
 	})
 	if err == nil && !ok {
-		err = &MissingError{index}
+		err = &MissingError{Index: index}
 	}
 	return e, found, err
 }

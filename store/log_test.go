@@ -436,36 +436,18 @@ func TestDamageIsFoundWhenRead(t *testing.T) {
 	r.must(r.s.Close())
 }
 
-// A state that came by a snapshot is ahead of the log, and wins.
-func TestStateAheadOfLogWins(t *testing.T) {
+// A state that did not come by a snapshot cannot be ahead of the log: what it has applied was durable
+// there before.
+func TestStateAheadOfLogIsDamage(t *testing.T) {
 	r := newReplica(t, smallOptions(t, vfs.NewMem()))
 	fill(r, 5)
-	r.stamp = 2000
-	ahead := []raftcore.Entry{r.proposal(put("a", "1")), r.proposal(put("b", "2"))}
-	r.must(r.s.Apply(ahead, nil))
-	r.reopen()
-	got := r.s.Restored()
-	want := raftcore.Restored{
-		HardState: raftcore.HardState{Term: 1},
-		Snapshot: raftcore.SnapshotMeta{
-			Pos: raftcore.Pos{Term: 1, Index: 7}, Stamp: 2000, ConfigIndex: 1,
-			Config: raftcore.Config{Voters: []raftcore.NodeID{self}},
-		},
-		Last: raftcore.Pos{Term: 1, Index: 7}, LastStamp: 2000, Applied: 7,
-	}
-	if !reflect.DeepEqual(normal(got), want) {
-		t.Fatalf("restored\n%+v, want\n%+v", got, want)
-	}
-	fill(r, 10)
-	r.reopen()
-	got = r.s.Restored()
-	if got.Last.Index != 10 || len(got.Tail) != 3 || got.Snapshot.Pos.Index != 7 {
-		t.Fatalf("restored %+v", got)
-	}
-	if got := getText(t, r.s.View(false), 0, "b"); got != `"2"` {
-		t.Errorf("b is %s", got)
-	}
+	r.must(r.s.Apply([]raftcore.Entry{r.proposal(put("a", "1")), r.proposal(put("b", "2"))}, nil))
 	r.must(r.s.Close())
+	var damage *CorruptError
+	_, err := Open("data", r.o)
+	if !errors.As(err, &damage) || !strings.Contains(err.Error(), "ends with 5@1") {
+		t.Errorf("opened: %v", err)
+	}
 }
 
 // Writes that do not continue the log are refused; they would be found at the next start only.

@@ -26,6 +26,7 @@ func (l *raftLog) load() error {
 		return err
 	}
 	l.bytes.Store(int64(l.tip.total - l.base.link.total))
+	l.announce()
 	l.restored.Snapshot = l.base.meta
 	l.restored.Last = l.last
 	l.restored.Runs = slices.Clone(l.runs)
@@ -260,6 +261,7 @@ func (l *raftLog) Entries(r raftcore.Range, maxBytes int) ([]raftcore.Entry, err
 	if r.Empty() {
 		return nil, nil
 	}
+	shrinks := l.extent.shrinks.Load()
 	it, err := l.iterate(logEntry, r.First)
 	if err != nil {
 		return nil, err
@@ -277,7 +279,7 @@ func (l *raftLog) Entries(r raftcore.Range, maxBytes int) ([]raftcore.Entry, err
 			return entries, nil
 		}
 		if index, _ := indexOfLogKey(it.Key()); index != want {
-			return nil, &MissingError{want}
+			return nil, l.missing(want, shrinks)
 		}
 		value = slices.Clone(value) // which the entry will point into
 		var e raftcore.Entry
@@ -296,7 +298,16 @@ func (l *raftLog) Entries(r raftcore.Range, maxBytes int) ([]raftcore.Entry, err
 		return nil, readError("the log", err)
 	}
 	if next := r.First + raftcore.Index(len(entries)); next <= r.Last {
-		return nil, &MissingError{next}
+		return nil, l.missing(next, shrinks)
 	}
 	return entries, nil
+}
+
+// missing says that an entry was not found by a reader who had seen so many shrinks when it began.
+// It may have been compacted or cut off between the request for it and that; or meanwhile, and
+// others may stand in its place by now.
+func (l *raftLog) missing(index raftcore.Index, shrinks uint64) error {
+	x := &l.extent
+	there := uint64(index) > x.base.Load() && uint64(index) <= x.last.Load()
+	return &MissingError{index, !there || x.shrinks.Load() != shrinks}
 }

@@ -16,21 +16,24 @@ import (
 
 // machine is state/: what the committed entries have made of the empty state.
 type machine struct {
-	db     *pebble.DB
 	fuse   *fuse
 	limits limits
 
-	// Published, for everybody. position is what the database shows, or an instant less.
-	position     atomic.Pointer[position]
-	nextDeadline atomic.Uint64 // ms; 0: none
-	expiredKeys  atomic.Uint64 // since the start
+	// Published, for everybody.
+	current      atomic.Pointer[database] // in force; see acquire
+	nextDeadline atomic.Uint64            // ms; 0: none
+	expiredKeys  atomic.Uint64            // since the start
 	onceEntries  atomic.Uint64
-	counts       countCache
-	flushing     atomic.Bool
 	flushes      sync.WaitGroup
-	views        sync.Pool // of *viewScratch
 
-	// The rest belongs to the goroutine that calls Apply.
+	applying
+}
+
+// applying is what the goroutine that calls Apply has in memory of the state. It belongs to that
+// goroutine, and an install replaces it as a whole.
+type applying struct {
+	state *database
+	db    *pebble.DB // of state
 
 	failed      error // the first; what is in memory is then ahead of the disk
 	config      raftcore.Config
@@ -68,6 +71,8 @@ type origin struct {
 	dirty     bool // not in the batch yet
 }
 
+const originSize = 16 // boot and seq
+
 const (
 	// batchBytesInitial holds what is applied at once under a usual load; batchBytesKept is what
 	// may stay allocated after an unusual one.
@@ -76,14 +81,13 @@ const (
 	scratchBytesKept  = 1 << 20
 )
 
-func newMachine(db *pebble.DB, f *fuse, l limits) *machine {
-	m := &machine{db: db, fuse: f, limits: l}
-	m.views.New = func() any { return new(viewScratch) }
-	m.batch = db.NewBatch(pebble.WithInitialSizeBytes(batchBytesInitial),
+func newMachine(d *database, f *fuse, l limits) *machine {
+	m := &machine{fuse: f, limits: l, applying: applying{state: d, db: d.db}}
+	m.current.Store(d)
+	m.batch = d.db.NewBatch(pebble.WithInitialSizeBytes(batchBytesInitial),
 		pebble.WithMaxRetainedSizeBytes(batchBytesKept))
 	m.overlay.reset()
 	m.observed.m = m
-	m.position.Store(&position{})
 	return m
 }
 
@@ -101,35 +105,43 @@ func (m *machine) load() error {
 	if err := m.once.load(m.db); err != nil {
 		return err
 	}
-	m.onceEntries.Store(m.once.len())
 	return m.loadDeadlines()
 }
 
 func (m *machine) loadPosition() error {
-	var p position
-	_, err := get(m.db, []byte{sysPosition}, "the state", p.decode)
+	p, err := readPosition(m.db)
 	m.reached, m.ops = p, p.ops
-	m.position.Store(&p)
+	m.state.position.Store(&p)
 	return err
 }
 
-func (m *machine) loadConfig() error {
-	_, err := get(m.db, []byte{sysConfig}, "the state", func(value []byte) (err error) {
+func (m *machine) loadConfig() (err error) {
+	m.config, m.configIndex, err = readConfig(m.db)
+	return err
+}
+
+func readPosition(r pebble.Reader) (p position, err error) {
+	_, err = get(r, []byte{sysPosition}, "the state", p.decode)
+	return p, err
+}
+
+func readConfig(r pebble.Reader) (config raftcore.Config, index raftcore.Index, err error) {
+	_, err = get(r, []byte{sysConfig}, "the state", func(value []byte) (err error) {
 		if len(value) < 8 {
 			return corrupt("the membership", "it has %d bytes", len(value))
 		}
-		m.configIndex = raftcore.Index(binary.BigEndian.Uint64(value))
-		if m.config, err = raftcore.DecodeConfig(value[8:]); err != nil {
+		index = raftcore.Index(binary.BigEndian.Uint64(value))
+		if config, err = raftcore.DecodeConfig(value[8:]); err != nil {
 			return corrupt("the membership", "%w", err)
 		}
 		return nil
 	})
-	return err
+	return config, index, err
 }
 
 func (m *machine) loadOrigins() error {
 	return eachSys(m.db, sysOrigin, func(id uint64, value []byte) error {
-		if len(value) != 16 {
+		if len(value) != originSize {
 			return corrupt("an origin record", "it has %d bytes", len(value))
 		}
 		m.origins = append(m.origins, origin{
@@ -216,7 +228,7 @@ func (m *machine) applyEntry(e *raftcore.Entry, observer op.Observer) error {
 func (m *machine) commit() error {
 	for i := range m.origins {
 		if o := &m.origins[i]; o.dirty {
-			value := appendUint64(appendUint64(make([]byte, 0, 16), o.boot), o.seq)
+			value := appendUint64(appendUint64(make([]byte, 0, originSize), o.boot), o.seq)
 			if err := m.batch.Set(sysKey(sysOrigin, uint64(o.id)), value, nil); err != nil {
 				return err
 			}
@@ -231,11 +243,15 @@ func (m *machine) commit() error {
 		return m.fuse.blow(fmt.Errorf("write state: %w", err))
 	}
 	// In this order: whoever sees the position finds at least its state. See liveView.
-	m.position.Store(&reached)
-	m.nextDeadline.Store(m.deadlines.next)
-	m.onceEntries.Store(m.once.len())
+	m.state.position.Store(&reached)
+	m.publish()
 	m.renew()
 	return m.fuse.err()
+}
+
+func (m *machine) publish() {
+	m.nextDeadline.Store(m.deadlines.next)
+	m.onceEntries.Store(m.once.len())
 }
 
 // renew empties what belongs to one batch.
@@ -321,51 +337,32 @@ func (m *machine) findOrigin(id raftcore.NodeID) (at int, found bool) {
 	})
 }
 
-// applyConfig takes a configuration over, and drops what is kept of nodes that left it.
-func (m *machine) applyConfig(e *raftcore.Entry) error {
-	config, err := raftcore.DecodeConfig(e.Data)
-	if err != nil {
-		return fmt.Errorf("configuration: %w", err)
-	}
-	for _, id := range m.config.Members() {
-		if config.IsMember(id) {
-			continue
-		}
-		for _, kind := range [...]byte{sysOrigin, sysMember} {
-			if err := m.batch.Delete(sysKey(kind, uint64(id)), nil); err != nil {
-				return err
-			}
-		}
-		if at, found := m.findOrigin(id); found {
-			m.origins = slices.Delete(m.origins, at, at+1)
-		}
-	}
-	m.config, m.configIndex = config, e.Index
-	m.hash.addData(e.Data)
-	value := append(appendUint64(nil, uint64(e.Index)), e.Data...)
-	return m.batch.Set([]byte{sysConfig}, value, nil)
-}
-
 // Applied is the last applied index and its stamp. See node.Storage.
 func (m *machine) Applied() (raftcore.Index, raftcore.LogTime) {
-	p := m.position.Load()
+	p := m.current.Load().position.Load()
 	return p.index, p.stamp
 }
 
 // ApplyHash is the running hash over all applied effects. See node.Storage.
 func (m *machine) ApplyHash() (raftcore.Index, uint64) {
-	p := m.position.Load()
+	p := m.current.Load().position.Load()
 	return p.index, p.hash
 }
 
-// DurableApplied is the applied index that would survive a power cut now. See node.Storage. It
-// reads the position past the memtables, which is what a crash would leave: they are flushed in
-// order, and each batch is in one of them as a whole.
+// DurableApplied is the applied index that would survive a power cut now. See node.Storage.
 func (m *machine) DurableApplied() (raftcore.Index, error) {
 	if err := m.fuse.err(); err != nil {
 		return 0, err
 	}
-	it, err := m.db.NewIter(&pebble.IterOptions{
+	d := m.acquire()
+	defer d.release()
+	return d.durable()
+}
+
+// durable reads the position past the memtables, which is what a crash would leave: they are
+// flushed in order, and each batch is in one of them as a whole.
+func (d *database) durable() (raftcore.Index, error) {
+	it, err := d.db.NewIter(&pebble.IterOptions{
 		LowerBound: []byte{sysPosition}, UpperBound: []byte{sysPosition + 1},
 		OnlyReadGuaranteedDurable: true,
 	})
@@ -385,43 +382,44 @@ func (m *machine) DurableApplied() (raftcore.Index, error) {
 	return p.index, err
 }
 
-// FlushState makes everything applied so far durable, in the background. See node.Storage. One
-// flush at a time: a second one that waited for the first would hold up Apply.
+// FlushState makes everything applied so far durable, in the background. See node.Storage. While
+// one flush is under way it does nothing.
 func (m *machine) FlushState() error {
-	durable, err := m.DurableApplied()
-	if err != nil {
+	if err := m.fuse.err(); err != nil {
 		return err
 	}
-	if durable == m.position.Load().index || !m.flushing.CompareAndSwap(false, true) {
+	d := m.acquire()
+	select {
+	case d.flushing <- struct{}{}:
+	default:
+		d.release()
 		return nil
 	}
-	done, err := m.db.AsyncFlush()
-	if err != nil {
-		m.flushing.Store(false)
-		return m.fuse.blow(fmt.Errorf("flush state: %w", err))
+	done, err := d.flush()
+	if err != nil || done == nil {
+		d.flushed()
+		return m.flushFailed(err)
 	}
 	m.flushes.Add(1)
 	go func() {
 		defer m.flushes.Done()
 		<-done
-		m.flushing.Store(false)
+		d.flushed()
 	}()
 	return nil
 }
 
-// Members lists the recorded members. See node.Storage.
-func (m *machine) Members() ([]op.Member, error) {
-	var members []op.Member
-	err := eachSys(m.db, sysMember, func(id uint64, value []byte) error {
-		var o op.Op
-		rest, err := op.Decode(value, &o)
-		if err != nil || len(rest) != 0 || o.Code != op.CodeMember || o.Member.ID != id {
-			return corrupt("a member record", "of %016x, with code %d: %v", id, o.Code, err)
-		}
-		members = append(members, o.Member)
+// flushed ends a flush, and gives back the reference of who did it.
+func (d *database) flushed() {
+	<-d.flushing
+	d.release()
+}
+
+func (m *machine) flushFailed(err error) error {
+	if err == nil {
 		return nil
-	})
-	return members, err
+	}
+	return m.fuse.blow(fmt.Errorf("flush state: %w", err))
 }
 
 // close makes the state durable, so that the next start has nothing to replay, and closes it.

@@ -143,17 +143,20 @@ func (o *Options) logCache() *pebble.Cache { return pebble.NewCache(logCacheByte
 
 const logCacheBytes = 1 << 20
 
+// filterBitsPerKey is the size of the filters of state/.
+const filterBitsPerKey = 10
+
 // common is what both databases share.
-func (o *Options) common(name string, f *fuse, cache *pebble.Cache) *pebble.Options {
+func (o *Options) common(name string, fs *stopFS, cache *pebble.Cache) *pebble.Options {
 	logger := o.Logger.With().Str("db", name).Logger()
 	p := &pebble.Options{
-		FS:     &stopFS{FS: o.FS, fuse: f},
+		FS:     fs,
 		Cache:  cache,
-		Logger: &pebbleLogger{logger, f},
+		Logger: &pebbleLogger{logger, fs.fuse},
 		// The first format that tells a torn tail of the write-ahead log from damage before its
 		// end. Raising it is one-way, so it is as low as that allows.
 		FormatMajorVersion: pebble.FormatWALSyncChunks,
-		EventListener:      listener(logger, f),
+		EventListener:      listener(logger, fs.fuse),
 		// A queue of memtables is the shock absorber of a slow disk; beyond it writes wait.
 		MemTableStopWritesThreshold: 4,
 		// Few, larger tables: fewer file handles and creations for the same bytes.
@@ -166,9 +169,21 @@ func (o *Options) common(name string, f *fuse, cache *pebble.Cache) *pebble.Opti
 	return p
 }
 
+// openReadOnly looks at a state that is not in force: a snapshot, or what has arrived of one. What
+// goes wrong is an error of it alone.
+func (o *Options) openReadOnly(path string) (*pebble.DB, error) {
+	cache := pebble.NewCache(logCacheBytes)
+	defer cache.Unref()
+	alone := newFuse(func(err error) { panic(err) }) // which openPebble returns
+	p := o.stateOptions(&stopFS{FS: o.FS, fuse: alone}, cache)
+	p.ReadOnly, p.ErrorIfNotExists, p.MaxOpenFiles = true, true, 100
+	p.EventListener = &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}}
+	return openPebble(path, p)
+}
+
 // logOptions are those of log/: written in order, synced, read almost never, dead soon.
-func (o *Options) logOptions(f *fuse, cache *pebble.Cache) *pebble.Options {
-	p := o.common("log", f, cache)
+func (o *Options) logOptions(fs *stopFS, cache *pebble.Cache) *pebble.Options {
+	p := o.common("log", fs, cache)
 	p.MemTableSize = uint64(o.LogMemTableBytes)
 	// Moving tables down rewrites what is about to be deleted, so it may wait. Reads do not suffer
 	// from many tables, since entries come in key order and each is in one of them.
@@ -185,8 +200,8 @@ func (o *Options) logOptions(f *fuse, cache *pebble.Cache) *pebble.Options {
 }
 
 // stateOptions are those of state/: random writes, random reads, no write-ahead log.
-func (o *Options) stateOptions(f *fuse, cache *pebble.Cache) *pebble.Options {
-	p := o.common("state", f, cache)
+func (o *Options) stateOptions(fs *stopFS, cache *pebble.Cache) *pebble.Options {
+	p := o.common("state", fs, cache)
 	p.DisableWAL = true // the Raft log is one
 	p.MemTableSize = uint64(o.StateMemTableBytes)
 	// Keys are spread by a hash, so every flush overlaps everything, and each compaction rewrites
@@ -206,7 +221,7 @@ func (o *Options) stateOptions(f *fuse, cache *pebble.Cache) *pebble.Options {
 	for i := range p.Levels {
 		// Ten bits a key spare 99 of 100 reads of a table that does not have the key: SET NX, INCR
 		// of a new key, and every level above the one that has it.
-		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		p.Levels[i].FilterPolicy = bloom.FilterPolicy(filterBitsPerKey)
 		p.Levels[i].BlockSize = 8 << 10
 		p.Levels[i].IndexBlockSize = 64 << 10
 	}

@@ -23,7 +23,7 @@ func slotRange(db uint8, slot uint16) (lower, upper []byte) {
 func (v *liveView) KeysInSlot(
 	db uint8, slot uint16, limit int, visit func(key []byte),
 ) (int, error) {
-	stable := v.machine().stableView()
+	stable := v.stable()
 	defer stable.Close()
 	return stable.KeysInSlot(db, slot, limit, visit)
 }

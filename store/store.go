@@ -5,19 +5,29 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"runtime"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"kelek/raftcore"
 )
 
 // Store is the two databases of one node. Its methods are those of node.Storage, which says who may
-// call them when: the log's (Restored, Write, Entries, Compact, LogBytes) and the machine's.
+// call them when: the log's (Restored, Write, Entries, Compact, LogBytes), the machine's, and those
+// of snapshots.
 type Store struct {
 	*raftLog
 	*machine
-	fuse *fuse
+	fuse    *fuse
+	dir     string
+	options *Options
+	fs      *stopFS // what the databases see of the disk
+
+	installed installed     // the state in force; belongs to who calls Install
+	installs  atomic.Uint64 // its number, for everybody
+	cache     *pebble.Cache
+	retiring  *retiring
+	snapshots snapshots
+	staging   staging
 }
 
 // Open opens or creates the databases in dir and brings them in line with each other. Nothing is
@@ -28,28 +38,59 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	f := &fuse{fatal: o.Fatal}
-	logCache, stateCache := o.logCache(), o.stateCache()
-	defer logCache.Unref() // the databases hold them
-	defer stateCache.Unref()
-	logOptions := func() *pebble.Options { return o.logOptions(f, logCache) }
-	logDB, err := openDB(o.FS, dir, "log", logOptions)
+	s := &Store{fuse: newFuse(o.Fatal), dir: dir, options: &o, cache: o.stateCache()}
+	s.snapshots.dir = o.FS.PathJoin(dir, snapshotsDir)
+	s.snapshots.list = map[uint64]snapshot{}
+	s.fs = &stopFS{FS: o.FS, fuse: s.fuse, apart: s.snapshots.dir}
+	s.retiring = &retiring{fs: o.FS, logger: o.Logger}
+	if err := s.open(); err != nil {
+		s.cache.Unref()
+		return nil, err
+	}
+	s.fuse.armed.Store(true)
+	return s, s.fuse.err()
+}
+
+func (s *Store) open() error {
+	logCache := s.options.logCache()
+	defer logCache.Unref() // the database holds it
+	logOptions := func() *pebble.Options { return s.options.logOptions(s.fs, logCache) }
+	logDB, err := openDB(s.options.FS, s.dir, logDir, logOptions)
+	if err != nil {
+		return err
+	}
+	stateDB, err := s.openState()
+	if err != nil {
+		return errors.Join(err, logDB.Close())
+	}
+	s.machine = newMachine(stateDB, s.fuse, formatLimits())
+	s.raftLog = &raftLog{db: logDB, fuse: s.fuse, options: s.options, durable: s.DurableApplied}
+	if err := s.load(); err != nil {
+		return errors.Join(err, s.batch.Close(), stateDB.db.Close(), logDB.Close())
+	}
+	return nil
+}
+
+// openState opens the state that counts, and removes what does not.
+func (s *Store) openState() (*database, error) {
+	fs := s.options.FS
+	in, err := findState(fs, s.dir)
 	if err != nil {
 		return nil, err
 	}
-	stateOptions := func() *pebble.Options { return o.stateOptions(f, stateCache) }
-	stateDB, err := openDB(o.FS, dir, "state", stateOptions)
+	if err := removeLeftovers(fs, s.dir, &in); err != nil {
+		return nil, err
+	}
+	s.installed = in
+	s.installs.Store(in.number)
+	db, err := openDB(fs, s.dir, in.stateName(), s.stateOptions)
 	if err != nil {
-		return nil, errors.Join(err, logDB.Close())
+		return nil, err
 	}
-	s := &Store{machine: newMachine(stateDB, f, formatLimits()), fuse: f}
-	s.raftLog = &raftLog{db: logDB, fuse: f, options: &o, durable: s.DurableApplied}
-	if err := s.load(); err != nil {
-		return nil, errors.Join(err, s.batch.Close(), stateDB.Close(), logDB.Close())
-	}
-	f.armed.Store(true)
-	return s, f.err()
+	return newDatabase(db, fs.PathJoin(s.dir, in.stateName()), s.retiring), nil
 }
+
+func (s *Store) stateOptions() *pebble.Options { return s.options.stateOptions(s.fs, s.cache) }
 
 // openDB opens the database dir/name, or creates it.
 //
@@ -85,11 +126,7 @@ func createDB(fs vfs.FS, dir, path string, o *pebble.Options) error {
 	if err := errors.Join(db.Close(), fs.Rename(beside, path)); err != nil {
 		return err
 	}
-	parent, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(parent.Sync(), parent.Close())
+	return syncDir(fs, dir)
 }
 
 // openPebble opens a database. Where Pebble cannot return a failed file operation, it panics with
@@ -121,44 +158,17 @@ func (s *Store) load() error {
 	if err := s.machine.load(); err != nil {
 		return err
 	}
+	s.publish()
 	if err := s.raftLog.load(); err != nil {
 		return err
 	}
 	if err := s.reconcile(); err != nil {
 		return err
 	}
-	return s.verify(s.reached.index)
-}
-
-// reconcile compares where the state stands with what the log holds:
-//
-//	base <= applied <= last   usual: applied+1..last is applied again, as far as it is committed
-//	applied > last            the state came by a snapshot: it wins, and the log begins after it
-//	applied < base            entries that the state lacks are gone: damage
-func (s *Store) reconcile() error {
-	applied := s.reached
-	switch {
-	case applied.term > s.restored.HardState.Term:
-		return corrupt("the hard state", "its term is %d, and an entry of term %d was applied",
-			s.restored.HardState.Term, applied.term)
-	case applied.index < s.base.meta.Pos.Index:
-		return corrupt("the state", "entries up to %d are applied, and the log begins after %v",
-			applied.index, s.base.meta.Pos)
-	case applied.index <= s.last.Index:
-		if term := s.termAt(applied.index); term != applied.term {
-			return corruptEntry(applied.index, "its term is %d, and one of term %d was applied",
-				term, applied.term)
-		}
-		return nil
-	}
-	if err := s.reset(raftcore.SnapshotMeta{
-		Pos:   raftcore.Pos{Index: applied.index, Term: applied.term},
-		Stamp: applied.stamp, Config: s.config, ConfigIndex: s.configIndex,
-	}); err != nil {
+	if err := s.keepIncoming(); err != nil {
 		return err
 	}
-	s.restored = raftcore.Restored{HardState: s.restored.HardState, Commit: s.restored.Commit}
-	return s.raftLog.load()
+	return s.verify(s.reached.index)
 }
 
 // Close makes everything durable and closes both databases. After a failure it touches nothing, and
@@ -167,5 +177,8 @@ func (s *Store) Close() error {
 	if err := s.fuse.err(); err != nil {
 		return err
 	}
-	return errors.Join(s.machine.close(), s.raftLog.db.Close())
+	err := errors.Join(s.staging.close(), s.machine.close(), s.raftLog.db.Close())
+	s.retiring.finish()
+	s.cache.Unref()
+	return err
 }

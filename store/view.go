@@ -11,7 +11,7 @@ import (
 
 // Three views of the state, for three kinds of reader:
 //
-//	liveView    what is applied now; a Get of it costs what Pebble's costs, and opening it nothing
+//	liveView    what is applied now; a Get of it costs what Pebble's costs, and opening it a counter
 //	stableView  one instant, held by a snapshot of Pebble: for MGET, SCAN, DBSIZE
 //	batchView   inside Apply, between two ops: for replies that depend on other keys
 //
@@ -19,14 +19,16 @@ import (
 
 // View opens a read view of what is applied now. See node.Storage.
 func (m *machine) View(stable bool) op.View {
+	d := m.acquire()
 	if !stable {
-		return (*liveView)(m)
+		return (*liveView)(d)
 	}
-	return m.stableView()
+	return d.stableView()
 }
 
-func (m *machine) stableView() *stableView {
-	v := &stableView{m: m, snapshot: m.db.NewSnapshot()}
+// stableView takes over the caller's reference.
+func (d *database) stableView() *stableView {
+	v := &stableView{d: d, snapshot: d.db.NewSnapshot()}
 	// The snapshot may be newer than the published position, so the position is its own.
 	_, v.err = get(v.snapshot, []byte{sysPosition}, "the state", v.position.decode)
 	return v
@@ -35,13 +37,15 @@ func (m *machine) stableView() *stableView {
 // viewScratch is a buffer for one storeKey.
 type viewScratch struct{ key []byte }
 
+var viewScratches = sync.Pool{New: func() any { return new(viewScratch) }}
+
 // lookup reads the record of a key, as of a log time, and hands it to visit, which must not keep
 // it.
-func (m *machine) lookup(
+func lookup(
 	r pebble.Reader, now raftcore.LogTime, db uint8, key []byte, visit func(record),
 ) error {
-	scratch := m.views.Get().(*viewScratch)
-	defer m.views.Put(scratch)
+	scratch := viewScratches.Get().(*viewScratch)
+	defer viewScratches.Put(scratch)
 	scratch.key = placeOf(db, key).append(scratch.key[:0])
 	_, err := get(r, scratch.key, "the state", func(value []byte) error {
 		found, err := parseRecord(value)
@@ -54,17 +58,17 @@ func (m *machine) lookup(
 }
 
 // fetch is op.View.Get over a reader.
-func (m *machine) fetch(
+func fetch(
 	r pebble.Reader, now raftcore.LogTime, db uint8, key, buf []byte,
 ) (v op.Value, err error) {
-	err = m.lookup(r, now, db, key, func(found record) { v = valueOf(found, buf) })
+	err = lookup(r, now, db, key, func(found record) { v = valueOf(found, buf) })
 	return v, err
 }
 
-func (m *machine) fetchHead(
+func fetchHead(
 	r pebble.Reader, now raftcore.LogTime, db uint8, key []byte,
 ) (v op.Value, bodyBytes int, err error) {
-	err = m.lookup(r, now, db, key, func(found record) {
+	err = lookup(r, now, db, key, func(found record) {
 		v, bodyBytes = headOf(found)
 	})
 	return v, bodyBytes, err
@@ -92,36 +96,41 @@ func headOf(r record) (op.Value, int) {
 //
 // The other way round it would fail: r is read, then the key is written again with a later
 // deadline, then log time passes the deadline of r. The answer would be "gone", and it never was.
-type liveView machine
+//
+// It is a reference to the database that was in force when it was opened.
+type liveView database
 
-func (v *liveView) machine() *machine { return (*machine)(v) }
-
-func (v *liveView) LogTime() uint64 { return uint64(v.machine().position.Load().stamp) }
+func (v *liveView) LogTime() uint64 { return uint64(v.position.Load().stamp) }
 
 func (v *liveView) Get(db uint8, key, buf []byte) (op.Value, error) {
-	m := v.machine()
-	now := m.position.Load().stamp
-	return m.fetch(m.db, now, db, key, buf)
+	now := v.position.Load().stamp
+	return fetch(v.db, now, db, key, buf)
 }
 
 func (v *liveView) Head(db uint8, key []byte) (op.Value, int, error) {
-	m := v.machine()
-	now := m.position.Load().stamp
-	return m.fetchHead(m.db, now, db, key)
+	now := v.position.Load().stamp
+	return fetchHead(v.db, now, db, key)
 }
 
 // Count has to see one state, which only a stable view does.
 func (v *liveView) Count(db uint8) (keys, expires int64, err error) {
-	stable := v.machine().stableView()
+	stable := v.stable()
 	defer stable.Close()
 	return stable.Count(db)
 }
 
-func (v *liveView) Close() {}
+// stable opens a stable view of the same database. It can, since v has a reference.
+func (v *liveView) stable() *stableView {
+	d := (*database)(v)
+	d.refs.Add(1)
+	return d.stableView()
+}
+
+func (v *liveView) Close() { (*database)(v).release() }
 
 // stableView reads one state.
 type stableView struct {
-	m        *machine
+	d        *database
 	snapshot *pebble.Snapshot
 	position position
 	err      error // the position could not be read
@@ -133,26 +142,29 @@ func (v *stableView) Get(db uint8, key, buf []byte) (op.Value, error) {
 	if v.err != nil {
 		return op.Value{}, v.err
 	}
-	return v.m.fetch(v.snapshot, v.position.stamp, db, key, buf)
+	return fetch(v.snapshot, v.position.stamp, db, key, buf)
 }
 
 func (v *stableView) Head(db uint8, key []byte) (op.Value, int, error) {
 	if v.err != nil {
 		return op.Value{}, 0, v.err
 	}
-	return v.m.fetchHead(v.snapshot, v.position.stamp, db, key)
+	return fetchHead(v.snapshot, v.position.stamp, db, key)
 }
 
 func (v *stableView) Count(db uint8) (keys, expires int64, err error) {
 	if v.err != nil {
 		return 0, 0, v.err
 	}
-	return v.m.counts.count(v.position.index, db, func() (tally, error) {
+	return v.d.counts.count(v.position.index, db, func() (tally, error) {
 		return countStored(v.snapshot, db, uint64(v.position.stamp), nil)
 	})
 }
 
-func (v *stableView) Close() { _ = v.snapshot.Close() }
+func (v *stableView) Close() {
+	_ = v.snapshot.Close()
+	v.d.release()
+}
 
 // batchView reads the state after the op that an observer is told of. It is used on the applier's
 // goroutine only. It has a scratch of its own: the result that the observer holds may be in the
