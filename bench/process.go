@@ -143,11 +143,12 @@ func spawn(binary string, args, env []string, logPath string) (process, error) {
 	return p, nil
 }
 
-// cleanEnvironment removes settings that are meant for one node of the user's own.
+// cleanEnvironment removes settings that are meant for one node of the user's own. The planted bug of
+// a program that is built with the tag mutants is meant for all nodes.
 func cleanEnvironment(env []string) []string {
 	var clean []string
 	for _, pair := range env {
-		if !strings.HasPrefix(pair, "KELEK_") {
+		if !strings.HasPrefix(pair, "KELEK_") || strings.HasPrefix(pair, "KELEK_MUTANT=") {
 			clean = append(clean, pair)
 		}
 	}

@@ -60,8 +60,9 @@
 // counting; 2 majority of n/2 for even n; 3 vote cleared in the same term; 4 pre-votes counted as
 // votes; 5 vote answered before it is durable; 6 newer term of a refused pre-vote ignored; 7
 // truncation after prev on every append; 8 logs compared by index before term; 9 reads before an
-// entry of the own term (109: single voters only); 10 read rounds taken from an older term; 11 the
-// leader, or a follower, counts what is not durable; 12 acknowledgements of an older membership
+// entry of the own term (109: single voters only); 10 read rounds taken from an older term (110: reads are
+// answered without a round); 11 the leader, or a follower, counts what is not durable (111: the
+// leader commits what is durable on itself alone); 12 acknowledgements of an older membership
 // taken; 13 writes in flight not capped at truncation; 14 configuration changed before an entry of
 // the own term is committed; 15 a joint quorum is a majority of the union (115: elections ask the
 // new half only); 21 commit beyond the matched prefix; 29 a new leader does not leave the joint

@@ -340,6 +340,9 @@ func (c *Core) appendRejected(p *progress, m *Message) {
 // term (section 5.4.2). This node counts with what is durable here, like everybody else.
 func (c *Core) maybeCommit() {
 	i := Index(quorumValue(c.config(), c.matchOf))
+	if planted(111) {
+		i = c.log.stable
+	}
 	if i <= c.commit {
 		return
 	}

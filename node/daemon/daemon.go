@@ -55,7 +55,10 @@ type closer struct {
 func Run(ctx context.Context, settings *config.Serve, version string, logger zerolog.Logger) error {
 	d := &Daemon{settings: settings, version: version, logger: logger, started: time.Now(),
 		failed: make(chan error, 1)}
-	err := d.start(ctx)
+	err := plantBug()
+	if err == nil {
+		err = d.start(ctx)
+	}
 	if err == nil {
 		err = d.wait(ctx)
 	}
