@@ -46,7 +46,9 @@ func (p *process) perform(e *raftcore.Effects) {
 		return
 	}
 	if e.Write != nil {
-		p.write(e.Write)
+		if p.write(e.Write); p.core == nil {
+			return
+		}
 	}
 	p.w.checker.drained(p, e)
 	if e.Write != nil && p.at(afterWrite) {
@@ -67,6 +69,10 @@ func (p *process) perform(e *raftcore.Effects) {
 
 // write hands one Write to the disk, and starts a sync when none is running.
 func (p *process) write(w *raftcore.Write) {
+	if p.disk.full {
+		p.stop("the disk is full")
+		return
+	}
 	slots := p.w.checker.written(p, w)
 	p.disk.issue(w, slots)
 	p.w.foldWrite(w)
@@ -86,6 +92,10 @@ func (p *process) sync() {
 // synced is the end of a sync. done is 0 unless the platter finished during a pause.
 func (p *process) synced(done raftcore.Seq) {
 	if done == 0 {
+		if p.disk.syncFails {
+			p.syncFailed()
+			return
+		}
 		done = p.land()
 	}
 	if p.at(afterSync) {
@@ -156,7 +166,10 @@ func (p *process) handOut(r raftcore.Range) {
 func (p *process) applyNext() {
 	work := p.queue[0]
 	if work.entries == nil {
-		work.entries = p.disk.read(work.r, 1<<62, nil)
+		ok := false
+		if work.entries, ok = p.readBack(work.r, 1<<62); !ok {
+			return
+		}
 	}
 	if p.at(beforeApply) {
 		return
@@ -182,13 +195,14 @@ func (p *process) applyNext() {
 
 // applyEntry applies one entry; an own proposal answers its clients.
 func (p *process) applyEntry(e *raftcore.Entry) {
-	own, took, err := p.machine.apply(e, nil)
+	p.results = p.results[:0]
+	own, took, err := p.machine.apply(e, p.clock.wall(p.w.now), p.told)
 	if err != nil {
 		p.w.fail(6, "%s: %v", p.name(), err)
 	}
 	p.w.checker.applied(p)
 	if took && own.origin == p.id && own.boot == uint64(p.starts) {
-		p.resolved(own.seq, e.Index)
+		p.resolved(own.seq, e.Index, p.results)
 	}
 }
 
@@ -204,9 +218,10 @@ func (p *process) loadLater(requests []raftcore.LoadRequest) {
 
 func (p *process) loaded(n int) {
 	r := p.loads[n]
-	entries := p.disk.read(r.Range, r.Bytes, nil)
-	p.core.Loaded(r, entries)
-	p.inputTaken()
+	if entries, ok := p.readBack(r.Range, r.Bytes); ok {
+		p.core.Loaded(r, entries)
+		p.inputTaken()
+	}
 }
 
 // stateChanged notes who leads; proposals and reads without an answer go to the new leader.

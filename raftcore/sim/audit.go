@@ -11,6 +11,7 @@ import (
 func (c *checker) everything() {
 	for _, p := range c.w.nodes {
 		c.audit(&p.disk, auditWindow)
+		c.purged(p)
 		if p.core != nil && !p.dirty {
 			p.core.Check()
 			c.memory(p)
@@ -90,6 +91,9 @@ func (c *checker) limits(p *process) {
 
 // settled is invariant 14: what is still wrong with a healed cluster, "" when nothing is.
 func (c *checker) settled() string {
+	if old := c.w.unreplaced(); old != nil {
+		return fmt.Sprintf("the lost n%d is still a member", old.index+1)
+	}
 	leader := c.w.leader()
 	if leader == nil {
 		return "there is no leader"
@@ -98,7 +102,7 @@ func (c *checker) settled() string {
 		return "the joint configuration is not left"
 	}
 	for _, p := range c.w.nodes {
-		if p.isolated || !c.member(p) {
+		if p.isolated || p.gone || !c.member(p) {
 			continue
 		}
 		if p.core == nil || p.state.Leader != leader.id || p.state.Term != leader.state.Term {
@@ -148,7 +152,7 @@ func (c *checker) progress() raftcore.Index {
 	applied := raftcore.Index(len(c.committed))
 	last := applied + opsMax
 	for _, p := range c.w.nodes {
-		if !p.isolated && c.member(p) {
+		if !p.isolated && !p.gone && c.member(p) {
 			applied = min(applied, p.machine.applied)
 			last = min(last, p.disk.durable.last().Index)
 		}
@@ -166,8 +170,8 @@ func (c *checker) atRest(p *process) string {
 	}
 	for i := range s.Peers {
 		q := &s.Peers[i]
-		isolated := c.w.nodes[c.w.indexOf(q.ID)].isolated
-		if !isolated && (q.Stranded || q.Inflight != 0 || q.Match != s.Last.Index) {
+		peer := c.w.nodes[c.w.indexOf(q.ID)]
+		if !peer.isolated && !peer.gone && (q.State == "snapshot" || q.Inflight != 0 || q.Match != s.Last.Index) {
 			return fmt.Sprintf("%s: at rest, its view of n%d is %+v", p.name(), c.w.indexOf(q.ID)+1, *q)
 		}
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"slices"
 
 	"kelek/raftcore"
@@ -36,24 +37,61 @@ const votersWanted = 7
 
 // changeMembership proposes a change, and sometimes sees to it that it is not the end of the story:
 // the leader dies at one of its next effects, or is cut off with the change in its log alone.
-func (w *World) changeMembership() {
+func (w *World) changeMembership(*process) {
 	p := w.proposer()
 	if p == nil {
 		return
 	}
 	p.core.Status(&p.status)
 	kind, change := w.drawChange(p, &p.status.Config)
-	_, err := p.core.ProposeConfig(change)
-	if w.tracing() {
-		w.tracef(p, "membership: %v: %s: %v", kind, w.describeConfig(&raftcore.Config{
-			Voters: change.Voters, Learners: change.Learners}), err)
-	}
-	if err != nil {
+	if err := w.proposeConfig(p, kind, change); err != nil {
 		w.stats.ChangesRefused++
 	} else {
 		w.changeAccepted(p, kind)
 	}
 	p.inputTaken()
+}
+
+// proposeConfig does what the node above the core does: it refuses ids that were removed once, which
+// it only knows of when it has applied the configuration in force, and changes that would leave
+// too few voters that are not lost.
+func (w *World) proposeConfig(p *process, kind changeKind, change raftcore.ConfigChange) error {
+	p.core.Status(&p.status)
+	err := p.refuses(change)
+	if err == nil {
+		_, err = p.core.ProposeConfig(change)
+	}
+	if w.tracing() {
+		w.tracef(p, "membership: %v: %s: %v", kind, w.describeConfig(&raftcore.Config{
+			Voters: change.Voters, Learners: change.Learners}), err)
+	}
+	return err
+}
+
+var (
+	errRetired    = errors.New("sim: a retired id")
+	errNotApplied = errors.New("sim: the configuration in force is not applied yet")
+	errTooFew     = errors.New("sim: too few voters would be left")
+)
+
+func (p *process) refuses(change raftcore.ConfigChange) error {
+	if p.w.knobs.reAdd {
+		return nil
+	}
+	if p.machine.applied < p.status.ConfigIndex {
+		return errNotApplied
+	}
+	for _, id := range slices.Concat(change.Voters, change.Learners) {
+		if !p.status.Config.IsMember(id) && slices.Contains(p.machine.retired[:], id) {
+			p.w.stats.RetiredRefused++
+			return errRetired
+		}
+	}
+	next := []raftcore.Config{{Voters: change.Voters, OldVoters: p.status.Config.Voters}}
+	if len(change.Voters) > 0 && p.w.someLost() && !p.w.decide(p.w.unlost(nil), next) {
+		return errTooFew
+	}
+	return nil
 }
 
 func (w *World) changeAccepted(p *process, kind changeKind) {
@@ -64,7 +102,7 @@ func (w *World) changeAccepted(p *process, kind changeKind) {
 	if w.knobs.reAdd {
 		return
 	}
-	switch w.rng.faults.IntN(8) {
+	switch w.rng.strike.IntN(8) {
 	case 0, 1:
 		w.armCrash(p)
 	case 2:
@@ -76,7 +114,7 @@ func (w *World) changeAccepted(p *process, kind changeKind) {
 // proposer is a node that believes it leads, deposed ones included; now and then one that does not.
 func (w *World) proposer() *process {
 	var able []*process
-	anybody := !w.knobs.reAdd && w.rng.faults.IntN(16) == 0
+	anybody := !w.knobs.reAdd && w.rng.strike.IntN(16) == 0
 	for _, p := range w.nodes {
 		if p.core != nil && !p.paused && (anybody || p.state.Role == raftcore.Leader) {
 			able = append(able, p)
@@ -85,7 +123,7 @@ func (w *World) proposer() *process {
 	if len(able) == 0 {
 		return nil
 	}
-	return able[w.rng.faults.IntN(len(able))]
+	return able[w.rng.strike.IntN(len(able))]
 }
 
 // drawChange draws a change of the configuration that a node has in force.
@@ -96,11 +134,11 @@ func (w *World) drawChange(p *process, now *raftcore.Config) (changeKind, raftco
 	if w.knobs.reAdd {
 		return w.reAdd(p, &c), c
 	}
-	kind := changeKind(w.rng.faults.IntN(int(changeKinds)))
+	kind := changeKind(w.rng.strike.IntN(int(changeKinds)))
 	switch few := len(c.Voters) < 3; {
 	case len(c.Learners) > 0 && (few || len(c.Learners) > 3):
 		kind = promoteSome
-	case few && w.rng.faults.IntN(2) == 0:
+	case few && w.rng.strike.IntN(2) == 0:
 		kind = addLearners
 	}
 	w.makeChange(p, kind, &c)
@@ -112,7 +150,7 @@ func (w *World) drawChange(p *process, now *raftcore.Config) (changeKind, raftco
 // makeChange edits a membership. What is not possible leaves it as it is: a change to the same
 // configuration is legal, too.
 func (w *World) makeChange(p *process, kind changeKind, c *raftcore.ConfigChange) {
-	g := w.rng.faults
+	g := w.rng.strike
 	switch kind {
 	case addLearners:
 		for range 1 + g.IntN(2) {
@@ -148,13 +186,19 @@ func (w *World) makeChange(p *process, kind changeKind, c *raftcore.ConfigChange
 }
 
 // forbid makes a change that every leader must refuse: nobody votes, or somebody votes who never
-// was a learner, or who is a learner as well.
+// was a learner, or who is a learner as well; or somebody comes back who was removed.
 func (w *World) forbid(c *raftcore.ConfigChange) {
-	switch w.rng.faults.IntN(3) {
+	switch w.rng.strike.IntN(6) {
+	default:
+		if w.checker.reference.retired[0] != 0 {
+			c.Learners = append(c.Learners, w.checker.reference.retired[0])
+			return
+		}
+		fallthrough
 	case 0:
 		c.Voters = nil
 	case 1:
-		c.Voters = append(c.Voters, raftcore.NodeID(w.rng.faults.Uint64()|1))
+		c.Voters = append(c.Voters, raftcore.NodeID(w.rng.strike.Uint64()|1))
 	case 2:
 		c.Learners = append(c.Learners, c.Voters...)
 		slices.Sort(c.Learners)
@@ -178,7 +222,7 @@ func (w *World) takeLearner(c *raftcore.ConfigChange) []raftcore.NodeID {
 }
 
 func (w *World) takeFrom(ids *[]raftcore.NodeID) []raftcore.NodeID {
-	i := w.rng.faults.IntN(len(*ids))
+	i := w.rng.strike.IntN(len(*ids))
 	id := (*ids)[i]
 	*ids = slices.Delete(*ids, i, i+1)
 	return []raftcore.NodeID{id}
@@ -209,7 +253,7 @@ func (w *World) join() *process {
 	if len(w.nodes) == w.knobs.nodes+w.knobs.joiners {
 		return nil
 	}
-	g := w.rng.faults
+	g := w.rng.strike
 	p := newProcess(w, len(w.nodes), raftcore.NodeID(g.Uint64()|1))
 	p.disk.slowness = 1
 	if w.knobs.uneven {
@@ -232,7 +276,7 @@ func (w *World) join() *process {
 func (w *World) reAdd(leader *process, c *raftcore.ConfigChange) changeKind {
 	for _, p := range w.nodes[w.knobs.nodes:] {
 		if p.retired {
-			w.wipe(p)
+			w.wipeAndRejoin(p)
 			c.Learners = append(c.Learners, p.id)
 			slices.Sort(c.Learners)
 			return addLearners
@@ -245,14 +289,4 @@ func (w *World) reAdd(leader *process, c *raftcore.ConfigChange) changeKind {
 	w.addLearner(leader, c)
 	slices.Sort(c.Learners)
 	return addLearners
-}
-
-// wipe loses a node's disk. Its next start is blank.
-func (w *World) wipe(p *process) {
-	p.crash()
-	p.disk = disk{slowness: p.disk.slowness}
-	p.flushed = machine{}
-	p.retired = false
-	w.stats.Wiped++
-	w.scheduleWorld(p, 0, evRestart, 0)
 }

@@ -40,6 +40,8 @@ type checker struct {
 	readIDs   uint64
 	config    raftcore.Config // the last one that is committed
 	floor     raftcore.Index  // the highest that a leader has found
+	// open are the configurations that were proposed and may yet be committed.
+	open []raftcore.ConfigAt
 }
 
 // start is one life of one node.
@@ -95,6 +97,7 @@ func (c *checker) init(w *World) {
 // started begins to watch a new start of a node: what its disk holds is what it must stand by.
 func (c *checker) started(p *process) {
 	m := &p.disk.durable
+	c.purged(p)
 	c.durableVote(p, m.hard)
 	n := &c.nodes[p.index]
 	*n = watch{
@@ -105,6 +108,15 @@ func (c *checker) started(p *process) {
 		n.stamp = m.log[k-1].entry.Stamp
 	}
 	n.term = m.hard.Term
+}
+
+// purged is the part of invariant 7 that a crash brings to light: the log still has everything that
+// the state machine has not durably applied.
+func (c *checker) purged(p *process) {
+	if base := p.disk.durable.snapshot.Pos.Index; base > p.disk.state.applied {
+		c.w.fail(7, "%s: the log is gone up to %d, the state is durable up to %d", p.name(), base,
+			p.disk.state.applied)
+	}
 }
 
 // landing sees the writes that are about to become durable.
@@ -157,7 +169,7 @@ func (c *checker) written(p *process, w *raftcore.Write) []slot {
 		}
 		chain = chainOf(chain, e)
 		c.remember(p, e, chain)
-		slots = append(slots, slot{*e, chain})
+		slots = append(slots, slot{entry: *e, chain: chain})
 		if e.Kind == raftcore.EntryConfig {
 			c.configWritten(p, n, e)
 		}
@@ -319,7 +331,7 @@ func (c *checker) commits(p *process, s *raftcore.Status) {
 func (c *checker) quorumHolds(p *process, i raftcore.Index) {
 	chain, _ := p.disk.chainAt(i)
 	has := func(id raftcore.NodeID) bool {
-		held, ok := c.w.nodes[c.w.indexOf(id)].disk.durable.chainAt(i)
+		held, ok := c.w.nodes[c.w.indexOf(id)].kept().chainAt(i)
 		return ok && held == chain
 	}
 	n := &c.nodes[p.index]
@@ -333,7 +345,7 @@ func (c *checker) quorumHolds(p *process, i raftcore.Index) {
 
 // execute lets the reference machine take a committed entry, and counts effects: invariants 11, 12.
 func (c *checker) execute(e *raftcore.Entry) {
-	proposal, took, err := c.reference.apply(e, c.executed)
+	proposal, took, err := c.reference.apply(e, e.Stamp, c.executed)
 	if err != nil {
 		c.w.fail(6, "reference: %v", err)
 	}
@@ -343,13 +355,16 @@ func (c *checker) execute(e *raftcore.Entry) {
 	c.hashes = append(c.hashes, c.reference.hash)
 }
 
-func (c *checker) executed(id opID, _ opCode, _, _ uint64) {
+func (c *checker) executed(id opID, code opCode, result uint64) {
 	op := &c.w.clients.ops[id]
 	if op.executed++; op.executed > 1 {
 		c.w.fail(11, "operation %d took effect %d times", id, op.executed)
 	}
 	if op.state == refused || op.state == waiting {
 		c.w.fail(12, "operation %d was never proposed, and took effect", id)
+	}
+	if code == opOnce {
+		c.w.clients.once.executed(c.w, op, result)
 	}
 }
 

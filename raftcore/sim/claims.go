@@ -100,7 +100,7 @@ func (c *checker) readIndex(p *process, r *read) {
 
 // answered is invariants 9, 10 and 11 at the client: what it is told is committed, lies after
 // everything that was answered before it asked, and happened.
-func (c *checker) answered(id opID, op *operation, index raftcore.Index) {
+func (c *checker) answered(id opID, op *operation, index raftcore.Index, result uint64) {
 	if index >= raftcore.Index(len(c.committed)) {
 		c.w.fail(9, "operation %d is answered at %d, which is not committed", id, index)
 	}
@@ -110,5 +110,8 @@ func (c *checker) answered(id opID, op *operation, index raftcore.Index) {
 	}
 	if op.code != opRead && op.executed != 1 {
 		c.w.fail(11, "operation %d is answered, and took effect %d times", id, op.executed)
+	}
+	if op.code == opOnce {
+		c.w.clients.once.answered(c.w, op, result)
 	}
 }

@@ -26,12 +26,16 @@ const (
 // operation is one command of one session.
 type operation struct {
 	code     opCode
+	of       opCode // of a read: the kind of key it reads
 	key      uint8
 	state    opState
 	executed uint8 // effects in the reference machine
 	session  int32
 	value    uint64
+	result   uint64         // what the client was told
 	floor    raftcore.Index // everything answered before the invocation lies at or below
+	begun    raftcore.Instant
+	ended    raftcore.Instant // 0: no answer
 }
 
 // session is a client that does one thing after the other through one node.
@@ -47,6 +51,8 @@ type clients struct {
 	ops      []operation // ops[0] is nobody's
 	sessions []session
 	floor    raftcore.Index // newest index that any answer has shown
+	once     onceOracle
+	fresh    int // writes begun and answered since World.graphSince
 }
 
 func (c *clients) init(w *World) {
@@ -103,9 +109,12 @@ func (c *clients) session(arg uint64) {
 func (c *clients) draw() operation {
 	g := c.w.rng.clients
 	op := operation{value: g.Uint64N(1000) + 1, key: uint8(g.IntN(registerCount))}
-	op.code = [...]opCode{opSet, opAdd, opAppend}[g.IntN(3)]
+	op.code = [...]opCode{opSet, opAdd, opAppend, opOnce}[g.IntN(4)]
 	if chance(g, c.w.knobs.readPermille) {
+		op.of = [...]opCode{opSet, opAdd, opAppend}[g.IntN(3)]
 		op.code = opRead
+	} else if op.code == opOnce {
+		op.key, op.value = c.once.draw(g)
 	}
 	return op
 }
@@ -113,7 +122,7 @@ func (c *clients) draw() operation {
 // begin invokes an operation.
 func (c *clients) begin(i int, op operation) {
 	s := &c.sessions[i]
-	op.session, op.floor = int32(i), c.floor
+	op.session, op.floor, op.begun = int32(i), c.floor, c.w.now
 	c.ops = append(c.ops, op)
 	s.current = opID(len(c.ops) - 1)
 	if c.w.phase == faulty {
@@ -157,21 +166,24 @@ func (c *clients) refuse(op *operation) {
 	c.w.stats.Refused++
 }
 
-// finish answers an operation. index is what the answer has shown.
-func (c *clients) finish(id opID, index raftcore.Index) {
+// finish answers an operation with a result that index has shown.
+func (c *clients) finish(id opID, index raftcore.Index, result uint64) {
 	op := &c.ops[id]
 	c.w.fold(uint64(id)<<32 ^ uint64(index))
-	c.w.checker.answered(id, op, index)
+	c.w.checker.answered(id, op, index, result)
 	c.floor = max(c.floor, index)
 	s := &c.sessions[op.session]
 	if s.current != id {
 		return // given up before
 	}
-	op.state = acked
+	op.state, op.result, op.ended = acked, result, c.w.now
 	if op.code == opRead {
 		c.w.stats.Reads++
 	} else {
 		c.w.stats.Acked++
+		if op.begun >= c.w.graphSince {
+			c.fresh++
+		}
 	}
 	s.current = 0
 	if c.w.phase != faulty && s.todo > 0 {

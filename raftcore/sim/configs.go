@@ -54,6 +54,9 @@ func (c *checker) configWritten(p *process, n *watch, e *raftcore.Entry) {
 	}
 	n.configs = append(n.configs, next)
 	n.changed = true
+	if !slices.ContainsFunc(c.open, func(at raftcore.ConfigAt) bool { return at.Pos == e.Pos }) {
+		c.open = append(c.open, next)
+	}
 }
 
 func (n *watch) truncateConfigs(from raftcore.Index) {
@@ -137,7 +140,7 @@ func (c *checker) isCommitted(p *process, i raftcore.Index) bool {
 }
 
 func (c *checker) holds(p *process, i raftcore.Index) bool {
-	m := &p.disk.durable
+	m := p.kept()
 	if i < m.snapshot.Pos.Index {
 		return true
 	}
@@ -158,6 +161,9 @@ func (c *checker) configCommitted(e *raftcore.Entry) {
 		}
 	}
 	c.config = next
+	c.open = slices.DeleteFunc(c.open, func(at raftcore.ConfigAt) bool {
+		return at.Pos.Index <= e.Index
+	})
 	c.w.stats.Configs++
 }
 
@@ -214,9 +220,12 @@ func isQuorumMask(halves [2]uint, in uint) bool {
 }
 
 // possibleConfigs are those that may yet be in force in a cluster that is left alone: the one that
-// is committed, and the last one in each log.
+// is committed, the last one in each log, and those that may be under way.
 func (c *checker) possibleConfigs() []raftcore.Config {
 	configs := []raftcore.Config{c.config}
+	for i := range c.open {
+		configs = append(configs, c.open[i].Config)
+	}
 	for _, p := range c.w.nodes {
 		if config := p.disk.config(); len(config.Voters) > 0 {
 			configs = append(configs, config)

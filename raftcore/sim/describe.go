@@ -43,6 +43,20 @@ func (w *World) describeConfig(c *raftcore.Config) string {
 	return b.String()
 }
 
+// describe is the neighbours of each of n nodes.
+func (g graph) describe(n int) string {
+	var b strings.Builder
+	for a := range n {
+		fmt.Fprintf(&b, " n%d:", a+1)
+		for peer := range n {
+			if peer != a && g.linked(a, peer) {
+				fmt.Fprintf(&b, "%d", peer+1)
+			}
+		}
+	}
+	return b.String()
+}
+
 func describeWrite(w *raftcore.Write) string {
 	var b strings.Builder
 	if w.TruncateFrom != 0 {

@@ -15,8 +15,9 @@ import (
 
 // slot is an entry with the chain hash of the log up to it.
 type slot struct {
-	entry raftcore.Entry
-	chain uint64
+	entry  raftcore.Entry
+	chain  uint64
+	damage damage
 }
 
 // chainOf continues the hash over a log by one entry.
@@ -118,21 +119,25 @@ type diskWrite struct {
 // disk is what survives a crash of its process, and what does not yet.
 type disk struct {
 	durable image
+	state   machine // as it was last flushed, with its applied position
 	pending []diskWrite
 	free    [][]slot // buffers of performed writes
 
 	issued   raftcore.Seq // last write handed to the writer
 	syncedTo raftcore.Seq // last durable write of this start
 	syncing  bool
+	syncs    int // that have ended
 	covers   int // pending writes that the running sync makes durable
 	stalled  raftcore.Instant
 	slowness raftcore.Instant // factor on every sync of this disk
+
+	syncFails, full, readFails bool // the next time, see media.go
 }
 
 // found puts the founding entry on a blank disk.
 func (d *disk) found(e raftcore.Entry) {
 	d.durable.hard.Term = e.Term
-	d.durable.log = append(d.durable.log, slot{e, chainOf(0, &e)})
+	d.durable.log = append(d.durable.log, slot{entry: e, chain: chainOf(0, &e)})
 }
 
 // issue takes a write of the core. Entries are copied: the core reuses its buffers.
@@ -154,6 +159,11 @@ func (d *disk) issueCompact(upTo raftcore.Index) {
 
 // land makes the writes that the running sync covers durable and returns the last one's number.
 func (d *disk) land() raftcore.Seq {
+	if d.syncs++; planted(17) && d.syncs%100 == 0 {
+		d.syncedTo = d.pending[d.covers-1].seq
+		d.syncing, d.covers = false, 0
+		return d.syncedTo
+	}
 	for i := range d.covers {
 		w := &d.pending[i]
 		d.durable.perform(w)
@@ -205,7 +215,7 @@ func (d *disk) crash(g *rand.Rand) (torn bool) {
 		d.recycle(&d.pending[i])
 	}
 	*d = disk{
-		durable: d.durable, pending: d.pending[:0], free: d.free, slowness: d.slowness,
+		durable: d.durable, state: d.state, pending: d.pending[:0], free: d.free, slowness: d.slowness,
 	}
 	return torn
 }
@@ -237,19 +247,24 @@ func (d *disk) entry(i raftcore.Index) *slot {
 	return d.durable.at(i)
 }
 
-// read appends entries of r to into, until one is missing or about bytes are read; at least one.
-func (d *disk) read(r raftcore.Range, bytes int, into []raftcore.Entry) []raftcore.Entry {
+// read appends entries of r to into, until one is missing or about bytes are read; at least one. A
+// record that does not read back is an error.
+func (d *disk) read(r raftcore.Range, bytes int, into []raftcore.Entry) ([]raftcore.Entry, error) {
 	for i := r.First; i <= r.Last; i++ {
 		s := d.entry(i)
 		if s == nil {
 			break
 		}
-		into = append(into, s.entry)
-		if bytes -= s.entry.Bytes(); bytes <= 0 {
+		e, err := readRecord(s)
+		if err != nil {
+			return nil, err
+		}
+		into = append(into, e)
+		if bytes -= e.Bytes(); bytes <= 0 {
 			break
 		}
 	}
-	return into
+	return into, nil
 }
 
 // restored is what a start finds on the disk. Storage promises some suffix of the log in memory,

@@ -16,10 +16,12 @@
 //	advance.go   its effects, performed in order
 //	origin.go    its proposals and reads; client.go: those who ask
 //	machine.go   its state machine
-//	disk.go      its disk
+//	once.go      requests that it executes once
+//	disk.go      its disk; media.go: errors of a disk, and damage in what was synced
 //	clock.go     its clocks
 //	network.go   links between nodes
-//	faults.go    what goes wrong, when, and how it ends
+//	faults.go    what goes wrong; strike.go: when; heal.go: how it ends
+//	graph.go     partial partitions; wipe.go: lost disks, and machines that come back
 //	profile.go   families of runs; every number a run is made of
 //	changes.go   changes of membership
 //	checker.go   the invariants; claims.go: of messages and answers; configs.go: of configurations;
@@ -28,8 +30,8 @@
 // # How
 //
 // The seed feeds one generator per concern (set-up, network, disk, faults, clients, cores), so that
-// a change to one does not shift the decisions of the others. Every decision is drawn when an
-// event is scheduled. A rolling hash over (time, node, event, effects) tells whether two runs are
+// a change to one does not shift the decisions of the others; and each fault has one of its own.
+// Every decision is drawn when an event is scheduled. A rolling hash over (time, node, event, effects) tells whether two runs are
 // the same; TestSameSeedSameRun compares four, one of them without the garbage collector.
 //
 // A run has four phases. In the first everything fails at the rates that the profile has drawn.
@@ -41,7 +43,9 @@
 //
 // The disk: writes are atomic, ordered, and durable when a sync that began after them has ended. A
 // crash keeps the synced writes and none, a prefix or all of the rest; the first that is lost may
-// leave a torn record, which the checksum has to notice. The power goes at any boundary between two
+// leave a torn record, which the checksum has to notice. A sync, a write (for want of space) or a
+// read that fails stops the node before anything rests on it. A record that was synced may rot, or
+// be overwritten by another one: the node that finds out fences itself, and never runs again. The power goes at any boundary between two
 // effects: before a write, between write and sync, between sync and sends, between two sends,
 // before and after an apply. Stats count the crashes at each, and a test fails if one kind is
 // missing.
@@ -51,13 +55,18 @@
 // way; partitions (two groups, one node, the leader, a bridge, a ring, everybody alone), one-way
 // cuts.
 //
+// A partial partition leaves some links, in both directions, for many time-outs. As long as a
+// majority's members all see each other, writes are served meanwhile.
+//
 // The state machine is durable only now and then, and is replayed from the log after a crash, as
 // the real one. Logs are compacted at any legal index: up to what is durably applied here, and held
 // by every member, since there are no snapshots yet; not at all where nodes may join.
 //
 // Members come blank, and learn everything from the leader; go, and run on for ever, with clients
 // that nobody serves; are promoted, demoted, replaced, one to three at once, the leader among them,
-// who may die or be cut off in the middle. What must be refused is asked for, too. Only the profile
+// who may die or be cut off in the middle. What must be refused is asked for, too, the return of a
+// removed id among it. A machine that lost its disk comes back as a new node, and takes the place of
+// the old one by itself, as the node above the core sees to it. Only the profile
 // re-add brings a node back under its old id with a blank disk, which kelek forbids: a learner that
 // never voted, so that nothing but the core's progress epoch is put to the test.
 //
@@ -82,9 +91,10 @@
 //	 9  Nothing is acknowledged, applied or answered before it is durable where it has to be.
 //	10  A read's index, and what a read or write shows, covers all that was answered before it began.
 //	11  Each operation takes effect once if answered, at most once otherwise; counters add up. *
+//	    A request by ONCE is executed once, however often it comes, and its reply is the first one.
 //	12  What was refused before it was proposed never takes effect.
 //	13  Limits hold, and every counter is zero at rest. *
-//	14  Liveness after healing, as above.
+//	14  Liveness after healing, as above; and during partial partitions.
 //	15  Effects come in order, no message is unknown, too large or promises an unknown write.
 //	16  An idle cluster keeps its leader and sends heartbeats only, at the configured rate. *
 //
@@ -94,7 +104,7 @@
 // # Planted bugs
 //
 // A checker that finds nothing may be blind. Under the build tag mutants the core makes one known
-// mistake at a time (M1 to M15 and some more), and TestPlantedBugs fails when one survives its
+// mistake at a time, or the models around it do, and TestPlantedBugs fails when one survives its
 // budget of seeds, is caught by an invariant that speaks of something else, or when the same seeds
 // fail without it:
 //
@@ -116,7 +126,6 @@
 // # What it does not do
 //
 // No snapshots yet; learners are never too far behind for a promotion, since PromoteSlack is more
-// than a run's log; no bit rot in synced records and no misdirected writes; no liveness while a
-// partition lasts; no shrinking of failures. It says nothing about the real disk, the real network
+// than a run's log; no shrinking of failures. It says nothing about the real disk, the real network
 // or the real loop.
 package sim

@@ -11,7 +11,6 @@ const (
 	evSynced                          // a disk finished a sync
 	evApply                           // an applier reaches the next range
 	evLoaded                          // entries read from disk for a slow peer
-	evFlush                           // a state machine becomes durable as it is
 	evAdvance                         // a gathering loop drains its core
 	evResend                          // an origin looks after what got no answer
 	evSession                         // a client session does its next thing
@@ -21,6 +20,8 @@ const (
 	evRestart                         // a crashed process starts again
 	evResume                          // a paused process runs again
 	evHealed                          // is the healed cluster where it has to be?
+	evTend                            // the leader looks after its members
+	evGraph                           // does a partly connected cluster make progress?
 	eventKinds
 )
 

@@ -8,9 +8,10 @@ import (
 	"kelek/raftcore"
 )
 
-// The model state machine: a few registers, counters and append-only lists, with the origin records
-// of design.md 5. It is small on purpose, a plain value without pointers: copying it is making it
-// durable, comparing two is comparing two replicas.
+// The model state machine: a few registers, some of which expire, counters and append-only lists,
+// with the origin records of proposals; once.go has the requests that are executed once. It is
+// small on purpose, a plain value without pointers: copying it is making it durable, comparing two
+// is comparing two replicas.
 
 // opCode is an operation of the model.
 type opCode uint8
@@ -19,11 +20,13 @@ const (
 	opSet    opCode = 1 + iota // registers[key] = value; the result is the old value
 	opAdd                      // counters[key] += value; the result is the sum
 	opAppend                   // value is appended to lists[key]; the result is the length
-	opRead                     // never proposed: a linearizable read of everything
+	opOnce                     // request number value of client key: adds to its own counter, once
+	opRead                     // never proposed: a linearizable read, see machine.read
 )
 
 const (
-	registerCount = 8
+	registerCount = 8 // those from firstMortal on expire
+	firstMortal   = 4
 	counterCount  = 4
 	listCount     = 4
 	opSize        = 1 + 1 + 8 + 8
@@ -46,10 +49,13 @@ type machine struct {
 	stamp     raftcore.LogTime
 	hash      uint64
 	registers [registerCount]uint64
+	deadlines [registerCount]raftcore.LogTime // of the mortal ones
 	counters  [counterCount]uint64
 	lists     [listCount]list
+	once      [onceClients]onceClient
 	origins   [nodesMax]originRecord
 	members   [nodesMax]raftcore.NodeID // by the last applied configuration
+	retired   [nodesMax]raftcore.NodeID // were members once, and never will be again
 }
 
 // proposal is a decoded entry: a numbered batch of ops of one origin.
@@ -95,12 +101,13 @@ func decodeProposal(b []byte) (proposal, error) {
 	return p, nil
 }
 
-// effect is told of each op that took effect, in order.
-type effect func(id opID, code opCode, value, result uint64)
+// effect is told of each op of a proposal that took effect, in order.
+type effect func(id opID, code opCode, result uint64)
 
 // apply takes the next entry. It reports whether the proposal took effect: a repeated one, one
-// after a gap, and one of an older boot are skipped, on every replica alike (design.md 5).
-func (m *machine) apply(e *raftcore.Entry, told effect) (proposal, bool, error) {
+// after a gap, and one of an older boot are skipped, on every replica alike. clock is what the
+// clock shows here; nothing may depend on it.
+func (m *machine) apply(e *raftcore.Entry, clock raftcore.LogTime, told effect) (proposal, bool, error) {
 	if e.Index != m.applied+1 {
 		return proposal{}, false, fmt.Errorf("apply %v after %d", e.Pos, m.applied)
 	}
@@ -117,21 +124,26 @@ func (m *machine) apply(e *raftcore.Entry, told effect) (proposal, bool, error) 
 	if err != nil || !m.admit(&p) {
 		return p, false, err
 	}
+	now := m.stamp
+	if planted(24) {
+		now = clock
+	}
 	for ops := p.ops; len(ops) > 0; ops = ops[opSize:] {
 		code, key := opCode(ops[0]), ops[1]
 		id := opID(binary.LittleEndian.Uint64(ops[2:]))
 		value := binary.LittleEndian.Uint64(ops[10:])
-		result := m.execute(code, key, value)
+		result := m.execute(now, code, key, value)
 		m.fold(uint64(id))
 		m.fold(result)
 		if told != nil {
-			told(id, code, value, result)
+			told(id, code, result)
 		}
 	}
 	return p, true, nil
 }
 
-// configure takes the members from a config entry, and forgets the origins that are none any more.
+// configure takes the members from a config entry, and forgets the origins that are none any more:
+// all that is kept of those is that their ids are used up.
 func (m *machine) configure(e *raftcore.Entry) error {
 	if e.Kind != raftcore.EntryConfig {
 		return nil
@@ -140,8 +152,14 @@ func (m *machine) configure(e *raftcore.Entry) error {
 	if err != nil {
 		return err
 	}
+	before := m.members
 	clear(m.members[:])
 	copy(m.members[:], config.Members())
+	for _, id := range before {
+		if id != 0 && !m.isMember(id) && !slices.Contains(m.retired[:], id) {
+			m.retired[slices.Index(m.retired[:], 0)] = id
+		}
+	}
 	kept := m.origins
 	clear(m.origins[:])
 	n := 0
@@ -169,6 +187,7 @@ func (m *machine) admit(p *proposal) bool {
 		case o.origin != p.origin:
 			continue
 		case p.boot == o.boot && p.seq == o.seq+1:
+		case planted(32) && p.boot == o.boot && p.seq > o.seq:
 		case p.boot > o.boot && p.seq == 1:
 		default:
 			return false
@@ -179,11 +198,13 @@ func (m *machine) admit(p *proposal) bool {
 	return false
 }
 
-func (m *machine) execute(code opCode, key uint8, value uint64) (result uint64) {
+// execute performs one op at a log time.
+func (m *machine) execute(now raftcore.LogTime, code opCode, key uint8, value uint64) (result uint64) {
 	switch code {
 	case opSet:
-		r := &m.registers[key%registerCount]
-		result, *r = *r, value
+		result = m.register(now, key)
+		m.registers[key%registerCount] = value
+		m.deadlines[key%registerCount] = now + 1 + raftcore.LogTime(value%lifetimeMax)
 	case opAdd:
 		m.counters[key%counterCount] += value
 		result = m.counters[key%counterCount]
@@ -192,8 +213,33 @@ func (m *machine) execute(code opCode, key uint8, value uint64) (result uint64) 
 		l.length++
 		l.hash = mix(l.hash, value)
 		result = l.length
+	case opOnce:
+		result = m.executeOnce(key, value)
 	}
 	return result
+}
+
+// lifetimeMax bounds how long a mortal register lives, in milliseconds of log time.
+const lifetimeMax = 1_000
+
+// register is what a register shows at a log time: 0 once its deadline is reached.
+func (m *machine) register(now raftcore.LogTime, key uint8) uint64 {
+	key %= registerCount
+	if key >= firstMortal && now >= m.deadlines[key] {
+		return 0
+	}
+	return m.registers[key]
+}
+
+// read is a linearizable read of what ops of a code show of their key.
+func (m *machine) read(code opCode, key uint8) uint64 {
+	switch code {
+	case opAdd:
+		return m.counters[key%counterCount]
+	case opAppend:
+		return mix(m.lists[key%listCount].hash, m.lists[key%listCount].length)
+	}
+	return m.register(m.stamp, key)
 }
 
 func (m *machine) fold(x uint64) { m.hash = mix(m.hash, x) }

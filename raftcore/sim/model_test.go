@@ -21,7 +21,7 @@ func writeEntries(d *disk, seq raftcore.Seq, term raftcore.Term, from, to raftco
 	for i := from; i <= to; i++ {
 		e := raftcore.Entry{Pos: raftcore.Pos{Term: term, Index: i}, Kind: raftcore.EntryNoop}
 		chain = chainOf(chain, &e)
-		slots = append(slots, slot{e, chain})
+		slots = append(slots, slot{entry: e, chain: chain})
 	}
 	d.issue(&w, slots)
 }
@@ -125,7 +125,7 @@ func TestProposalsTakeEffectOnceAndInOrder(t *testing.T) {
 	founding := raftcore.Config{Voters: []raftcore.NodeID{7, 8}}
 	e := raftcore.Entry{Kind: raftcore.EntryConfig, Data: raftcore.EncodeConfig(founding)}
 	e.Index = 1
-	if _, _, err := m.apply(&e, nil); err != nil {
+	if _, _, err := m.apply(&e, 0, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -150,7 +150,7 @@ func TestProposalsTakeEffectOnceAndInOrder(t *testing.T) {
 		e := raftcore.Entry{Kind: raftcore.EntryNormal, Data: data}
 		e.Index = m.applied + 1
 		before := m.counters[0]
-		_, took, err := m.apply(&e, nil)
+		_, took, err := m.apply(&e, 0, nil)
 		if err != nil || took != c.takes || (m.counters[0] != before) != took {
 			t.Errorf("%d:%d:%d: took effect: %t, %v", c.origin, c.boot, c.seq, took, err)
 		}

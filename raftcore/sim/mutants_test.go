@@ -44,8 +44,19 @@ var plantedBugs = []plantedBug{
 	{14, "config change before own-term commit", []string{"membership-storm"}, []int{8}, 1000},
 	{15, "a joint quorum is one of the union", []string{"membership-storm"}, []int{1, 4, 5}, 1000},
 	{115, "elections ask the new half only", []string{"membership-storm"}, []int{1, 4, 5}, 1000},
+	{17, "one sync of a hundred is skipped", nil, []int{5, 9}, 100},
+	{117, "a failed sync is forgotten once a later one works", nil, []int{3, 4, 5, 9}, 300},
+	{217, "damage in a synced record is taken for a torn tail", []string{"lost-disks"},
+		[]int{4, 5, 7, 9}, 300},
+	{19, "the applied position is not in the data's batch", nil, []int{6}, 100},
 	{21, "a follower commits beyond its matched prefix", nil, []int{4, 5}, 2000},
+	{123, "an expired ONCE request is executed again", nil, []int{11}, 100},
+	{24, "TTL is judged by the local clock", nil, []int{6}, 100},
+	{28, "check-quorum is off", []string{"partial-partitions"}, []int{14}, 300},
 	{29, "a new leader does not leave a joint config", []string{"membership-storm"}, []int{14}, 300},
+	{30, "the applied position is off by one after a restart", nil, []int{6}, 100},
+	{31, "the log is truncated past the durable applied index", nil, []int{7}, 100},
+	{32, "a proposal is applied across a gap in seq", nil, []int{6, 11}, 100},
 }
 
 // catches of one planted bug: how often and how quickly it was found.

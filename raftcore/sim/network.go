@@ -62,7 +62,7 @@ func (n *network) join(p *process) {
 		for _, l := range [2]*link{
 			&n.links[p.index][peer.index], &n.links[peer.index][p.index],
 		} {
-			l.latency = around(n.w.rng.faults, n.w.knobs.latency) + raftcore.Microsecond
+			l.latency = around(n.w.rng.strike, n.w.knobs.latency) + raftcore.Microsecond
 		}
 	}
 }
@@ -284,7 +284,7 @@ func (k partitionKind) String() string {
 
 // partition blocks links in the given shape, replacing the partition before.
 func (n *network) partition(kind partitionKind) {
-	g := n.w.rng.faults
+	g := n.w.rng.strike
 	nodes := len(n.w.nodes)
 	lonely := g.IntN(nodes)
 	if leader := n.w.leader(); kind == isolateLeader && leader != nil {

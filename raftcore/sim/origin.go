@@ -140,8 +140,9 @@ func (p *process) resend() {
 	p.inputTaken()
 }
 
-// resolved answers the clients of an own proposal that took effect at index.
-func (p *process) resolved(seq uint64, index raftcore.Index) {
+// resolved answers the clients of an own proposal that took effect at index, with the results of
+// its ops.
+func (p *process) resolved(seq uint64, index raftcore.Index, results []uint64) {
 	o := &p.origin
 	if len(o.unresolved) == 0 || o.unresolved[0].seq != seq {
 		p.w.fail(11, "%s: proposal %d took effect out of order", p.name(), seq)
@@ -149,8 +150,8 @@ func (p *process) resolved(seq uint64, index raftcore.Index) {
 	s := o.unresolved[0]
 	o.unresolved = slices.Delete(o.unresolved, 0, 1)
 	o.sentAt = p.w.now
-	for _, id := range s.ops {
-		p.w.clients.finish(id, index)
+	for i, id := range s.ops {
+		p.w.clients.finish(id, index, results[i])
 	}
 }
 
@@ -206,7 +207,8 @@ func (p *process) serveReads() {
 	n := 0
 	for _, r := range p.reads {
 		if r.ready && p.machine.applied >= r.index {
-			p.w.clients.finish(r.op, p.machine.applied)
+			op := &p.w.clients.ops[r.op]
+			p.w.clients.finish(r.op, p.machine.applied, p.machine.read(op.of, op.key))
 		} else {
 			p.reads[n] = r
 			n++

@@ -32,8 +32,7 @@ type process struct {
 	id    raftcore.NodeID
 
 	// What survives a crash: the log, and the state machine as it was last flushed.
-	disk    disk
-	flushed machine
+	disk disk
 
 	// What does not. core is nil while the process is down.
 	core    *raftcore.Core
@@ -48,16 +47,26 @@ type process struct {
 	state   raftcore.StateChange // last announced; Config is not kept
 	status  raftcore.Status
 
+	results []uint64 // of the ops of the entry being applied
+	told    effect   // appends to results
+
 	clock    clock
 	timerAt  raftcore.Instant // world time of the armed timer; 0: none
 	dirty    bool             // the core took an input since the last Drain
 	gather   bool             // an evAdvance is scheduled
 	paused   bool
-	backlog  []event // events that arrived during the pause
-	burst    bool    // the backlog is being worked off without asking the clock
-	retired  bool    // its removal is committed
-	isolated bool    // left out of the first healed phase
-	crashIn  int     // boundaries until the power goes; 0: it stays
+	backlog  []event          // events that arrived during the pause
+	burst    bool             // the backlog is being worked off without asking the clock
+	retired  bool             // its removal is committed
+	doomed   bool             // its disk is damaged, which nobody has noticed yet
+	gone     bool             // its disk is lost: it never runs again
+	remains  image            // what its disk held then
+	replaces *process         // the node that its machine was before it lost its disk
+	isolated bool             // left out of the first healed phase
+	crashIn  int              // boundaries until the power goes; 0: it stays
+	downFor  raftcore.Instant // how long it stays down after that
+	// ticksFirst: after the pause it looks at the clock before it looks at its messages.
+	ticksFirst bool
 }
 
 // heldPacket is a message that may leave once the write it names is durable.
@@ -73,19 +82,29 @@ type applyRange struct {
 }
 
 func newProcess(w *World, index int, id raftcore.NodeID) *process {
-	return &process{w: w, index: index, id: id, clock: clock{rate: clockUnit}}
+	p := &process{w: w, index: index, id: id, clock: clock{rate: clockUnit}}
+	p.told = func(_ opID, _ opCode, result uint64) { p.results = append(p.results, result) }
+	return p
 }
 
 func (p *process) name() string { return fmt.Sprintf("n%d@%d", p.index+1, p.state.Term) }
 
 // start boots the process from what its disk holds.
 func (p *process) start() {
-	if p.core != nil {
+	if p.core != nil || p.gone {
+		return
+	}
+	if at, err := p.disk.damaged(); err != nil && !p.tornByMistake(at) {
+		p.fence(at, err)
 		return
 	}
 	p.starts++
-	p.machine = p.flushed
-	restored := p.disk.restored(p.machine.applied, p.w.rng.disk)
+	p.machine = p.disk.state
+	applied := p.machine.applied
+	if planted(30) && applied > p.disk.durable.snapshot.Pos.Index {
+		applied--
+	}
+	restored := p.disk.restored(applied, p.w.rng.disk)
 	core, err := raftcore.New(p.w.knobs.options(p), restored)
 	if err != nil {
 		p.w.fail(coreAssertion, "%s does not start: %v", p.name(), err)
@@ -203,7 +222,7 @@ func (p *process) resume() {
 	p.paused = false
 	backlog := p.backlog
 	p.backlog = nil
-	if p.w.rng.faults.IntN(2) == 0 {
+	if p.ticksFirst {
 		p.tick()
 		p.advance()
 	}
@@ -247,4 +266,14 @@ func (p *process) trace(e *raftcore.Effects) {
 	for i := range e.Messages {
 		p.w.tracef(p, "→ %s", p.w.describe(&e.Messages[i]))
 	}
+}
+
+// tornByMistake is a planted bug: a record that was damaged after it was synced is taken for one that
+// a crash has torn, and the log is cut there.
+func (p *process) tornByMistake(at raftcore.Index) bool {
+	if !planted(217) {
+		return false
+	}
+	p.disk.durable.log = p.disk.durable.log[:at-p.disk.durable.snapshot.Pos.Index-1]
+	return true
 }

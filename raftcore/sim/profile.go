@@ -68,6 +68,9 @@ type knobs struct {
 	joiners int  // new nodes that may come
 	reAdd   bool // only wrong re-adds under the old id, see World.reAdd
 
+	// graphLimit is how long a partly connected cluster may take to serve a write, see graph.go.
+	graphLimit raftcore.Instant
+
 	duration raftcore.Instant // of the faulty phase
 }
 
@@ -91,6 +94,8 @@ var Profiles = []Profile{
 	{"elections", "leaders die or are cut off all the time, messages carry one entry", elections},
 	{"reads", "old answers arrive late, at leaders that come, go and come back", staleReads},
 	{"membership-storm", "members come, go, and change roles all the time", membershipStorm},
+	{"lost-disks", "synced records rot, disks are lost, machines come back as new nodes", lostDisks},
+	{"partial-partitions", "links are gone for long, a fully connected quorum is there", partialPartitions},
 	{"re-add", "learners lose their disks and come back under their old ids", reAdd},
 }
 
@@ -164,7 +169,7 @@ func drawDisk(g *rand.Rand, k *knobs) {
 
 // drawFaults switches each kind on with even odds, at a random rate.
 func drawFaults(g *rand.Rand, k *knobs) {
-	for kind := range configFault { // that is the profiles' own
+	for kind := range configFault { // from there on they are the profiles' own
 		if g.IntN(2) == 0 {
 			k.every[kind] = between(g, k.election/2, 8*k.election)
 		}
@@ -172,6 +177,9 @@ func drawFaults(g *rand.Rand, k *knobs) {
 	}
 	k.every[flushFault] = between(g, k.election/4, 4*k.election)
 	k.lasts[crashFault] = between(g, ms, 10*k.election)
+	for kind := syncErrorFault; kind <= readErrorFault; kind++ {
+		k.every[kind] *= 4
+	}
 }
 
 func drawClients(g *rand.Rand, k *knobs) {
@@ -208,6 +216,34 @@ func membershipStorm(g *rand.Rand, k *knobs) {
 		k.every[partitionFault] = between(g, k.election, 4*k.election)
 		k.lasts[partitionFault] = between(g, k.election/2, 3*k.election)
 	}
+}
+
+// lostDisks is where nodes are lost for good, in clusters that may replace them and in such that may
+// not.
+func lostDisks(g *rand.Rand, k *knobs) {
+	k.nodes = 3 + g.IntN(3)
+	if g.IntN(3) > 0 {
+		changing(k, between(g, 2*k.election, 8*k.election))
+		k.every[configFault] *= raftcore.Instant(g.IntN(2)) // or only those that a loss calls for
+	}
+	k.every[rotFault] = between(g, k.election, 8*k.election)
+	k.every[wipeFault] = between(g, 4*k.election, 20*k.election)
+}
+
+// partialPartitions is calm but for its links. Whoever leads, and whoever wants to, a quorum whose
+// members all see each other must be able to write.
+func partialPartitions(g *rand.Rand, k *knobs) {
+	calm(g, k)
+	k.nodes, k.heartbeat = pick(g, 3, 4, 5, 5, 7), k.election/pick[raftcore.Instant](g, 4, 5)
+	k.every[compactFault] = 0
+	k.latency, k.uneven = pick(g, 50*us, 500*us), false // a vote takes much less than a time-out
+	k.syncMean, k.readMean, k.applyMean = pick(g, 50*us, 500*us), 50*us, 50*us
+	k.appendBytes, k.inflightMessages, k.inflightBytes = 1<<20, 256, 1<<20
+	k.uncommittedEntries, k.uncommittedBytes = 10_000, 1<<20
+	k.graphLimit = 15 * k.election
+	k.every[graphFault] = 2 * k.graphLimit
+	k.opTimeout = 2 * k.election
+	k.duration = 8 * k.graphLimit
 }
 
 // reAdd is where acknowledgements of an earlier life arrive late, at the leader of the same term.

@@ -10,9 +10,10 @@ import (
 
 // Case names a run completely: the same case gives the same events, bit by bit.
 type Case struct {
-	Seed    uint64
-	Profile string
-	Trace   func(line string) // nil: no trace, which costs nothing
+	Seed      uint64
+	Profile   string
+	Overrides Overrides
+	Trace     func(line string) // nil: no trace, which costs nothing
 }
 
 // Result is what a run leaves behind.
@@ -23,6 +24,7 @@ type Result struct {
 	Hash    uint64 // over every event and every effect, in order
 	Virtual raftcore.Instant
 	Stats   Stats
+	Strikes []Strike   // all faults, in order
 	Failure *Violation // nil: all invariants held
 }
 
@@ -36,6 +38,8 @@ type Stats struct {
 	Refused    int                // writes that were certainly not proposed
 	Reads      int                // linearizable ones that were served
 	Skipped    int                // proposals that were repeated or came after a gap
+	Repeated   int                // requests that were repeated and not executed again
+	Expired    int                // of those, whose reply was dropped
 	Truncated  int                // writes that cut the log
 	Torn       int                // crashes that left a torn record behind
 	Dropped    int                // packets
@@ -51,17 +55,31 @@ type Stats struct {
 	Retired        int // nodes whose removal was committed
 	LeadersRemoved int // of those, while they led
 	Wiped          int // disks lost and added again under the old id
+	RetiredRefused int // changes that would have brought an old id back
+
+	DiskErrors int // of a sync, a write or a read: each stopped a node
+	Damaged    int // records spoilt after they were synced
+	Fenced     int // nodes that found damage and never ran again
+	Lost       int // nodes whose disk is lost, those included
+	Returned   int // machines that came back as a new node after that
+	Replaced   int // of those, that took the place of the old one
+	Graphs     int // partial partitions with a fully connected quorum
 }
 
 // streams are the random numbers, one stream per concern, so that a change to one concern does not
 // shift the decisions of the others.
 type streams struct {
-	setup, network, disk, faults, clients, seeds *rand.Rand
+	setup, network, disk, faults, clients, seeds, heal *rand.Rand
+	// strike is seeded anew for every fault, see Strike.
+	strike    *rand.Rand
+	strikePCG *rand.PCG
 }
 
 func newStreams(seed uint64) streams {
 	stream := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, n)) }
-	return streams{stream(1), stream(2), stream(3), stream(4), stream(5), stream(6)}
+	pcg := rand.NewPCG(seed, 8)
+	return streams{stream(1), stream(2), stream(3), stream(4), stream(5), stream(6), stream(7),
+		rand.New(pcg), pcg}
 }
 
 // phase of a run.
@@ -91,6 +109,11 @@ type World struct {
 	healBy   raftcore.Instant // when the healed cluster must be whole
 	progress raftcore.Index   // of the healed cluster at the last look
 	packets  uint64           // sent when the idle phase began
+	strikes  []Strike         // that have struck, or are to strike, see strike.go
+	struck   int              // of the strikes of a script
+	tending  bool             // the leader looks after machines that came back, see wipe.go
+	// graphSince is when the cluster that is partly connected was last asked for progress.
+	graphSince raftcore.Instant
 
 	nodes   []*process
 	founded raftcore.Config // the first configuration
@@ -101,6 +124,7 @@ type World struct {
 	scratch raftcore.Message // a message being decoded
 	// A copy of eventTable: resume needs it, and a table that refers to itself does not compile.
 	runnable [eventKinds]func(w *World, p *process, e *event)
+	striking *[faultKinds]fault // faults, for the same reason
 }
 
 // Run plays one case to its end.
@@ -109,14 +133,15 @@ func Run(c Case) Result {
 	failure := w.play()
 	return Result{
 		Case: c, Nodes: len(w.nodes), Events: w.events, Hash: w.hash, Virtual: w.now,
-		Stats: w.stats, Failure: failure,
+		Stats: w.stats, Strikes: w.strikes, Failure: failure,
 	}
 }
 
 func newWorld(c Case) *World {
 	w := &World{run: c, profile: profileByName(c.Profile), rng: newStreams(c.Seed)}
 	w.knobs = drawKnobs(w.rng.setup, w.profile)
-	w.runnable = eventTable
+	c.Overrides.adjust(&w.knobs)
+	w.runnable, w.striking = eventTable, &faults
 	w.formCluster()
 	w.network.init(w)
 	w.clients.init(w)
@@ -132,16 +157,17 @@ var eventTable = [eventKinds]func(w *World, p *process, e *event){
 	evSynced:     func(_ *World, p *process, e *event) { p.synced(raftcore.Seq(e.arg)) },
 	evApply:      func(_ *World, p *process, _ *event) { p.applyNext() },
 	evLoaded:     func(_ *World, p *process, e *event) { p.loaded(int(e.arg)) },
-	evFlush:      func(w *World, p *process, _ *event) { w.flush(p) },
 	evAdvance:    func(_ *World, p *process, _ *event) { p.gathered() },
 	evResend:     func(_ *World, p *process, _ *event) { p.resend() },
 	evSession:    func(w *World, _ *process, e *event) { w.clients.session(e.arg) },
 	evDisconnect: func(_ *World, p *process, e *event) { p.disconnected(raftcore.NodeID(e.arg)) },
-	evFault:      func(w *World, _ *process, e *event) { w.fault(faultKind(e.arg)) },
+	evFault:      func(w *World, _ *process, e *event) { w.nextStrike(faultKind(e.arg)) },
 	evFaultOff:   func(w *World, p *process, e *event) { w.faultOff(faultKind(e.arg), p) },
 	evRestart:    func(_ *World, p *process, _ *event) { p.start() },
 	evResume:     func(_ *World, p *process, _ *event) { p.resume() },
 	evHealed:     func(w *World, _ *process, _ *event) { w.checkHealed() },
+	evTend:       func(w *World, _ *process, _ *event) { w.tend() },
+	evGraph:      func(w *World, _ *process, e *event) { w.checkGraph(int(e.arg)) },
 }
 
 // formCluster draws the members. Either every disk holds the founding entry, or only the creator's:

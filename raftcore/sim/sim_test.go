@@ -138,11 +138,14 @@ func (s *Stats) add(r *Stats) {
 	}{
 		{&s.Elections, r.Elections}, {&s.Committed, r.Committed}, {&s.Acked, r.Acked},
 		{&s.Unknown, r.Unknown}, {&s.Refused, r.Refused}, {&s.Reads, r.Reads},
-		{&s.Skipped, r.Skipped}, {&s.Truncated, r.Truncated}, {&s.Torn, r.Torn},
+		{&s.Skipped, r.Skipped}, {&s.Repeated, r.Repeated}, {&s.Expired, r.Expired}, {&s.Truncated, r.Truncated}, {&s.Torn, r.Torn},
 		{&s.Dropped, r.Dropped}, {&s.Duplicated, r.Duplicated}, {&s.Loads, r.Loads},
 		{&s.Compacted, r.Compacted}, {&s.Transfers, r.Transfers}, {&s.Changes, r.Changes},
 		{&s.ChangesRefused, r.ChangesRefused}, {&s.Configs, r.Configs}, {&s.Joined, r.Joined},
 		{&s.Retired, r.Retired}, {&s.LeadersRemoved, r.LeadersRemoved}, {&s.Wiped, r.Wiped},
+		{&s.RetiredRefused, r.RetiredRefused}, {&s.DiskErrors, r.DiskErrors}, {&s.Damaged, r.Damaged},
+		{&s.Fenced, r.Fenced}, {&s.Lost, r.Lost}, {&s.Returned, r.Returned},
+		{&s.Replaced, r.Replaced}, {&s.Graphs, r.Graphs},
 	} {
 		*f.sum += f.n
 	}
@@ -170,12 +173,15 @@ func (s *Stats) mustHaveMet(t *testing.T) {
 	for name, n := range map[string]int{
 		"elections": s.Elections, "commits": s.Committed, "acked writes": s.Acked,
 		"unknown writes": s.Unknown, "refused writes": s.Refused, "reads": s.Reads,
-		"skipped proposals": s.Skipped, "truncations": s.Truncated, "torn records": s.Torn,
+		"skipped proposals": s.Skipped, "repeated requests": s.Repeated, "expired ones": s.Expired, "truncations": s.Truncated, "torn records": s.Torn,
 		"dropped packets": s.Dropped, "duplicates": s.Duplicated, "loads": s.Loads,
 		"compactions": s.Compacted, "transfers": s.Transfers, "config changes": s.Changes,
 		"refused config changes": s.ChangesRefused, "committed configs": s.Configs,
 		"joined nodes": s.Joined, "removed nodes": s.Retired, "removed leaders": s.LeadersRemoved,
-		"wiped nodes": s.Wiped,
+		"wiped nodes": s.Wiped, "returns under a retired id": s.RetiredRefused,
+		"disk errors": s.DiskErrors, "damaged records": s.Damaged, "fenced nodes": s.Fenced,
+		"lost disks": s.Lost, "machines that came back": s.Returned, "replaced nodes": s.Replaced,
+		"partial partitions": s.Graphs,
 	} {
 		if n < 10 {
 			t.Errorf("only %d %s", n, name)

@@ -1,0 +1,82 @@
+package explore
+
+import "kelek/raftcore"
+
+// Budget names what a path may do only so often.
+type Budget uint8
+
+const (
+	Timeouts   Budget = iota // election time-outs
+	Heartbeats               // of any leader
+	Proposals
+	Crashes    // with an immediate restart; being down is not being reached
+	Changes    // of the configuration
+	Duplicates // messages that are delivered and stay on the wire
+	Delays     // events whose writes stay in flight
+	Reads
+	Transfers
+	Snapshots // taken, with compaction up to there
+	Lapses    // a follower forgets that it hears a leader, without campaigning
+	Passes    // steps of the common clock
+	budgets   // and their number
+)
+
+func (b Budget) String() string {
+	return [...]string{"timeouts", "heartbeats", "proposals", "crashes", "changes", "duplicates",
+		"delays", "reads", "transfers", "snapshots", "lapses", "passes"}[b]
+}
+
+// Bounds of a search. Within them it is exhaustive.
+type Bounds [budgets]uint8
+
+// Setup is where a search begins. Each is reached by a run of ordinary events, printed in a trace
+// like the others.
+type Setup uint8
+
+const (
+	// Formed: three voters with the first configuration, and nobody has campaigned.
+	Formed Setup = iota
+	// Led: n1 leads term 2, its no-op is committed and known everywhere, nothing is on the wire.
+	Led
+	// Lagging: as Led, then n3 is cut off, n1 commits an entry, takes a snapshot and compacts its log.
+	Lagging
+	// Deposed: n3 leads term 2, alone appends a configuration without n1 and is cut off; n1 leads term 3,
+	// commits, takes a snapshot and compacts its log.
+	Deposed
+)
+
+// Scope is a search: where it begins, how far it goes, and how time goes by.
+type Scope struct {
+	Name   string
+	Setup  Setup
+	Terms  raftcore.Term // above the first
+	Bounds Bounds
+	// Leases are judged by one clock, that all nodes share and that advances in steps. Without them
+	// time-outs come whenever they like.
+	Leases bool
+}
+
+// Spans of time. Without leases no number of heartbeats within the bounds adds up to an election
+// time-out: time-outs are events of their own (doc.go).
+const (
+	heartbeatFree  = raftcore.Instant(1) << 20
+	timeoutFree    = raftcore.Instant(1) << 50
+	heartbeatTimed = 100 * raftcore.Millisecond
+	timeoutTimed   = 4 * heartbeatTimed
+	passTimed      = timeoutTimed / 2
+	wallClock      = raftcore.LogTime(1000)
+)
+
+func (s *Scope) options(id raftcore.NodeID, boot uint64) raftcore.Options {
+	o := raftcore.Options{
+		ID: id, Boot: boot, Seed: uint64(id)*31 + boot,
+		ElectionTimeout: timeoutFree, Heartbeat: heartbeatFree, FastElection: 1,
+		MaxAppendBytes: 1 << 12, MaxInflightMessages: 4, MaxInflightBytes: 1 << 16,
+		MaxUncommittedEntries: 100, MaxUncommittedBytes: 1 << 16, MaxEntryBytes: 1 << 10,
+		MaxApplyBytes: 1 << 16, MaxPendingReads: 10, LogTailBytes: 1 << 20,
+	}
+	if s.Leases {
+		o.ElectionTimeout, o.Heartbeat, o.LeaseDrift = timeoutTimed, heartbeatTimed, 1
+	}
+	return o
+}
