@@ -35,7 +35,7 @@ type batch struct {
 
 	call  command.Call
 	op    op.Op
-	query command.Query
+	asked command.Query
 
 	args  [][]byte      // arena of the slots' arguments
 	wants int           // arguments that did not fit into it
@@ -87,6 +87,7 @@ func (b *batch) init(c *conn) {
 	b.out.BytesMax = b.limits.ReplyBytesMax
 	b.done = make(chan error, 1)
 	b.read.Resolve = b.Resolve
+	b.asked.Session = &c.session
 	b.args = make([][]byte, 0, argsInitial)
 }
 
@@ -142,7 +143,11 @@ func (b *batch) Applied(_ int, result *op.Result, view op.View) {
 	s := &b.slots[b.next]
 	from := len(b.out.Buf)
 	b.out.Proto = s.proto
-	command.WriteResult(&b.out, &s.outcome, result)
+	if s.outcome.Exec != nil {
+		from = b.endTransaction(s, result)
+	} else {
+		command.WriteResult(&b.out, &s.outcome, result)
+	}
 	b.written(s, from)
 	b.next++
 	end := b.next
@@ -165,13 +170,13 @@ func (b *batch) count(took time.Duration) {
 	}
 	b.stats.Batches.Add(1)
 	b.stats.Commands.Add(uint64(len(b.slots)))
-	if b.query.Hits > 0 {
-		b.stats.Hits.Add(b.query.Hits)
+	if b.asked.Hits > 0 {
+		b.stats.Hits.Add(b.asked.Hits)
 	}
-	if b.query.Misses > 0 {
-		b.stats.Misses.Add(b.query.Misses)
+	if b.asked.Misses > 0 {
+		b.stats.Misses.Add(b.asked.Misses)
 	}
-	b.query.Hits, b.query.Misses = 0, 0
+	b.asked.Hits, b.asked.Misses = 0, 0
 	share := uint64(took.Microseconds()) / uint64(len(b.slots))
 	for i := 0; i < len(b.slots); {
 		i = b.countRun(i, share)

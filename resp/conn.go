@@ -33,7 +33,7 @@ func newConn(s *Server, g *guard) *conn {
 	c.batch.init(c)
 	now := time.Now()
 	c.public.created, c.public.lastUsed = now, now
-	c.public.info = command.ClientInfo{ID: c.session.ID, Proto: 2,
+	c.public.info = command.ClientInfo{ID: c.session.ID, Proto: 2, Queued: -1,
 		Addr: g.RemoteAddr().String(), LocalAddr: g.LocalAddr().String()}
 	return c
 }
@@ -50,6 +50,7 @@ func (c *conn) serve() error {
 			return errHungUp
 		}
 		b.execute()
+		b.settle()
 		c.finish(started)
 		if c.session.Closing || len(b.out.Buf) >= flushBytes {
 			if err := b.flush(); err != nil {
@@ -80,6 +81,7 @@ func (c *conn) publish(now time.Time) {
 	p.info.DB, p.info.Proto = s.DB, s.Proto
 	p.info.Name, p.info.LibName, p.info.LibVer = s.Name, s.LibName, s.LibVer
 	p.info.NoEvict, p.info.NoTouch, p.info.ReadOnly = s.NoEvict, s.NoTouch, s.ReadOnly
+	p.info.Queued, p.info.Watching = s.Queued(), s.Watching()
 	if last := c.batch.lastSpec; last != nil {
 		p.info.Command = last.Full
 	}

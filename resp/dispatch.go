@@ -41,6 +41,8 @@ func (b *batch) gather() bool {
 // add decides one command. False: the batch ends with it, or, when it is held, before it.
 func (b *batch) add(args [][]byte) bool {
 	spec, bad := b.call.Table.Find(args)
+	session := &b.conn.session
+	queues := spec != nil && session.InMulti() && spec.Flags&command.Control == 0
 	switch {
 	case spec == nil && isHTTP(args[0]):
 		b.hungUp = true
@@ -48,10 +50,10 @@ func (b *batch) add(args [][]byte) bool {
 	case spec == nil:
 		b.reject(nil, args, bad)
 		return true
-	case spec.Flags&command.Barrier != 0 && b.pending, b.opCount > 0 && b.heavy(spec, args):
+	case !queues && b.waits(spec, args):
 		b.hold(args)
 		return false
-	case !b.conn.session.Authenticated && spec.Flags&command.NoAuth == 0:
+	case !session.Authenticated && spec.Flags&command.NoAuth == 0:
 		b.reject(spec, args, command.ErrNoAuth)
 		return true
 	}
@@ -60,11 +62,22 @@ func (b *batch) add(args [][]byte) bool {
 		b.reject(spec, args, line)
 		return true
 	}
-	return b.decide(spec, args)
+	if queues {
+		return b.decide(spec, args, command.Queue)
+	}
+	return b.decide(spec, args, spec.Handler)
+}
+
+// waits says that a command has to be in the next batch.
+func (b *batch) waits(spec *command.Spec, args [][]byte) bool {
+	return spec.Flags&command.Barrier != 0 && b.pending || b.opCount > 0 && b.heavy(spec, args)
 }
 
 // heavy says that a query is too much for the node's goroutine.
 func (b *batch) heavy(spec *command.Spec, args [][]byte) bool {
+	if spec.Flags&command.Control != 0 && b.conn.session.HeavyExec(inlineKeysMax) {
+		return true
+	}
 	return spec.Class == command.Read && (spec.Flags&command.Whole != 0 ||
 		len(args) > inlineKeysMax && b.call.Table.KeyCount(spec, args) > inlineKeysMax)
 }
@@ -81,8 +94,8 @@ func (b *batch) redirect() string {
 	return b.call.Redirect()
 }
 
-// decide calls the handler and records what it decided.
-func (b *batch) decide(spec *command.Spec, args [][]byte) bool {
+// decide calls the handler and records what it decided. False: as add says.
+func (b *batch) decide(spec *command.Spec, args [][]byte, handler command.Handler) bool {
 	session := &b.conn.session
 	session.SkipThis, session.SkipNext = session.SkipNext, false
 	from := len(b.local.Buf)
@@ -92,7 +105,7 @@ func (b *batch) decide(spec *command.Spec, args [][]byte) bool {
 		b.conn.publish(time.Now()) // CLIENT LIST is about to look at this connection, too
 	}
 	s := slot{spec: spec, args: args, db: session.DB, from: from}
-	s.outcome = spec.Handler(&b.call)
+	s.outcome = handler(&b.call)
 	s.proto = session.Proto
 	s.muted = session.Muted || session.SkipThis
 	s.to = len(b.local.Buf)
@@ -100,18 +113,30 @@ func (b *batch) decide(spec *command.Spec, args [][]byte) bool {
 	switch s.outcome.Kind {
 	case command.Proposed:
 		if !b.propose(&s) {
-			b.hold(args)
+			b.undecide(&s)
 			return false
 		}
 	case command.Queried:
 		b.pending = true
-		if spec.Flags&command.Whole != 0 || b.call.Table.KeyCount(spec, args) > 1 {
+		if spec.Flags&command.Whole != 0 || s.outcome.Exec != nil ||
+			b.call.Table.KeyCount(spec, args) > 1 {
 			b.stable = true
 		}
 	}
 	b.slots = append(b.slots, s)
 	b.conn.guard.authChanged(session.Authenticated)
-	return !session.Closing
+	return !session.Closing && spec.Flags&command.Last == 0 &&
+		(s.outcome.Exec == nil || !s.outcome.Exec.Changed())
+}
+
+// undecide puts a command off that was decided, and makes its session what it was.
+func (b *batch) undecide(s *slot) {
+	session := &b.conn.session
+	if s.outcome.Exec != nil {
+		s.outcome.Exec.Restore(session)
+	}
+	session.SkipNext = session.SkipThis
+	b.hold(s.args)
 }
 
 // propose encodes the op of a command. False: it does not fit into this batch.
@@ -136,6 +161,7 @@ func (b *batch) propose(s *slot) bool {
 // reject answers a command that no handler has seen.
 func (b *batch) reject(spec *command.Spec, args [][]byte, line string) {
 	session := &b.conn.session
+	session.Doom()
 	muted := session.Muted || session.SkipNext
 	session.SkipNext = false
 	from := len(b.local.Buf)
@@ -213,24 +239,34 @@ func (b *batch) answer(end int, view op.View) {
 	}
 }
 
-// run carries out a query on a view.
+// run carries out the query of a slot on a view.
 func (b *batch) run(s *slot, view op.View) {
 	from := len(b.out.Buf)
-	b.out.Proto = s.proto
-	if b.out.Full() {
-		b.out.Error(command.ErrReplyTooLong)
+	q := b.ask(s, view)
+	var err error
+	if s.outcome.Exec != nil {
+		err = s.outcome.Exec.Read(q, b.elementWritten)
 	} else {
-		q := &b.query
-		q.View, q.DB, q.Args, q.Reply = view, s.db, s.args, &b.out
-		q.NowMs = uint64(b.conn.server.NowMicros() / 1000)
-		if err := s.outcome.Query(q); err != nil {
-			b.out.Buf = b.out.Buf[:from]
-			b.out.Error("ERR cannot read storage: " + err.Error())
-			b.log.Error().Err(err).Str("command", s.spec.Full).Msg("cannot read storage")
-		}
-		q.View = nil
+		err = q.Run(s.outcome.Query)
 	}
+	b.reportUnread(err)
+	q.View = nil
 	b.written(s, from)
+}
+
+// ask prepares the one Query for a slot.
+func (b *batch) ask(s *slot, view op.View) *command.Query {
+	q := &b.asked
+	b.out.Proto = s.proto
+	q.View, q.DB, q.Args, q.Reply = view, s.db, s.args, &b.out
+	q.NowMs = uint64(b.conn.server.NowMicros() / 1000)
+	return q
+}
+
+func (b *batch) reportUnread(err error) {
+	if err != nil {
+		b.log.Error().Err(err).Str("command", b.slots[b.next].spec.Full).Msg("cannot read storage")
+	}
 }
 
 // written counts an error and takes back the reply to a client that wants none.

@@ -29,6 +29,7 @@ func (s *Server) Facts(keyspace bool) *command.Facts {
 	if path, err := os.Executable(); err == nil {
 		f.Executable = filepath.Clean(path)
 	}
+	f.Watching, f.WatchedKeys = s.shared.watching(now)
 	s.storeFacts(f)
 	s.memoryFacts(f)
 	s.counterFacts(f)

@@ -251,7 +251,7 @@ func TestBuffersAreGivenBack(t *testing.T) {
 	c.batch.reset()
 	c.guard.space()
 	b := &c.batch
-	n := cap(c.guard.buf) + cap(b.ops) + cap(b.out.Buf) + cap(b.local.Buf) + cap(b.query.Buf)
+	n := cap(c.guard.buf) + cap(b.ops) + cap(b.out.Buf) + cap(b.local.Buf) + cap(b.asked.Buf)
 	if n > 4*replyBytesKept || cap(b.slots) > slotsKept {
 		t.Errorf("an idle connection keeps %d bytes and %d slots", n, cap(b.slots))
 	}

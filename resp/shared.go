@@ -142,6 +142,21 @@ func (s *Shared) infos(now time.Time) []command.ClientInfo {
 	return list
 }
 
+// watching counts the connections that watch keys, and the keys.
+func (s *Shared) watching(now time.Time) (clients, keys int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.guards {
+		if c == nil {
+			continue
+		}
+		if n := c.info(now).Watching; n > 0 {
+			clients, keys = clients+1, keys+n
+		}
+	}
+	return clients, keys
+}
+
 // kill ends what pick chooses: a connection that is carrying out a batch answers it first.
 func (s *Shared) kill(now time.Time, pick func(*command.ClientInfo) bool) int {
 	s.mu.Lock()

@@ -50,6 +50,9 @@ func clientSetInfo(c *Call) Outcome {
 // value; sizes of buffers are left out rather than invented.
 func infoLine(b *strings.Builder, i *ClientInfo) {
 	flags := ""
+	if i.Queued >= 0 {
+		flags += "x"
+	}
 	if i.ReadOnly {
 		flags += "r"
 	}
@@ -63,9 +66,9 @@ func infoLine(b *strings.Builder, i *ClientInfo) {
 		flags = "N"
 	}
 	fmt.Fprintf(b, "id=%d addr=%s laddr=%s name=%s age=%d idle=%d flags=%s db=%d sub=0 psub=0 ssub=0 "+
-		"multi=-1 cmd=%s user=default redir=-1 resp=%d lib-name=%s lib-ver=%s\n",
+		"multi=%d watch=%d cmd=%s user=default redir=-1 resp=%d lib-name=%s lib-ver=%s\n",
 		i.ID, i.Addr, i.LocalAddr, i.Name, i.AgeSec, i.IdleSec, flags, i.DB,
-		i.Command, i.Proto, i.LibName, i.LibVer)
+		i.Queued, i.Watching, i.Command, i.Proto, i.LibName, i.LibVer)
 }
 
 func clientInfo(c *Call) Outcome {

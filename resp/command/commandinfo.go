@@ -138,6 +138,8 @@ func aclCategory(group string) string {
 	switch group {
 	case "generic":
 		return "@keyspace"
+	case "transactions":
+		return "@transaction"
 	case "server", "cluster":
 		return ""
 	}

@@ -40,7 +40,18 @@ const (
 	errOnceMismatch = "ERR ONCE: this request id was used for another command"
 	errOnceRequest  = "ERR ONCE: request id is not a positive integer"
 	errOnceInner    = "ERR ONCE takes a command that writes"
+	errOnceExec     = "ERR ONCE takes one command, not a transaction: put ONCE inside MULTI"
 	errOnceClient   = "ERR ONCE: client is empty or longer than 128 bytes"
+)
+
+// Transactions.
+const (
+	errNestedMulti         = "ERR MULTI calls can not be nested"
+	errWatchInMulti        = "ERR WATCH inside MULTI is not allowed"
+	errExecWithoutMulti    = "ERR EXEC without MULTI"
+	errDiscardWithoutMulti = "ERR DISCARD without MULTI"
+	errExecAbort           = "EXECABORT Transaction discarded because of previous errors."
+	errNotInMulti          = "ERR Command not allowed inside a transaction"
 )
 
 // Those that the dispatcher gives.

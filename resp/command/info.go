@@ -18,7 +18,8 @@ type Facts struct {
 	NowMicros, UptimeSec                                        int64
 
 	// Clients
-	Clients, MaxClients int
+	Clients, MaxClients   int
+	Watching, WatchedKeys int // connections with watched keys; the keys, as often as watched
 
 	// Memory, in bytes
 	UsedMemory, UsedMemoryRSS, UsedMemoryPeak, SystemMemory uint64
@@ -149,8 +150,8 @@ func infoClients(w *infoWriter) {
 	w.putAll("connected_clients", w.f.Clients, "maxclients", w.f.MaxClients,
 		"client_recent_max_input_buffer", 0, "client_recent_max_output_buffer", 0,
 		"blocked_clients", w.s.HeldCommands, "tracking_clients", 0, "pubsub_clients", 0,
-		"watching_clients", 0, "clients_in_timeout_table", 0,
-		"total_watched_keys", 0, "total_blocking_keys", 0)
+		"watching_clients", w.f.Watching, "clients_in_timeout_table", 0,
+		"total_watched_keys", w.f.WatchedKeys, "total_blocking_keys", 0)
 }
 
 func infoMemory(w *infoWriter) {

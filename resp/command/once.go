@@ -21,6 +21,8 @@ func once(c *Call) Outcome {
 	switch {
 	case bad != "":
 		return c.fail(bad)
+	case inner.Flags&Control != 0:
+		return c.fail(errOnceExec)
 	case inner.Class != Write || inner.Flags&Wraps != 0:
 		return c.fail(errOnceInner)
 	}

@@ -23,6 +23,7 @@ type Outcome struct {
 	Result ResultFunc // Proposed: writes the reply
 	Query  QueryFunc  // Queried: writes the reply
 	Name   string     // Proposed: the command that errors name; empty: the one that was called
+	Exec   *Exec      // a transaction, Proposed or Queried: in the place of Result and Query
 }
 
 // ResultFunc writes the reply to a Result that is no error.
@@ -39,8 +40,26 @@ type Query struct {
 	NowMs uint64 // this node's clock; for remaining times only, never to decide whether a key exists
 	Reply *Reply
 	Buf   []byte // scratch, kept between queries
+	// Session is for WATCH alone: its query runs before the connection decides anything else.
+	Session *Session
 
 	Hits, Misses uint64 // keys that were looked up; the dispatcher moves them to its counters
+}
+
+// Run writes the reply of one query, or an error: that the replies are too long already, or that
+// storage cannot be read, which it returns.
+func (q *Query) Run(f QueryFunc) error {
+	if q.Reply.Full() {
+		q.Reply.Error(ErrReplyTooLong)
+		return nil
+	}
+	from := len(q.Reply.Buf)
+	err := f(q)
+	if err != nil {
+		q.Reply.Buf = q.Reply.Buf[:from]
+		q.Reply.Error("ERR cannot read storage: " + err.Error())
+	}
+	return err
 }
 
 // Call is one command on its way to an Outcome. One connection reuses one Call.
@@ -53,7 +72,8 @@ type Call struct {
 	Reply   *Reply
 	Op      *op.Op
 
-	inner []byte // ONCE: the encoded inner op
+	inner  []byte // ONCE: the encoded inner op
+	inExec bool   // EXEC is calling
 }
 
 func (c *Call) propose(result ResultFunc) Outcome {

@@ -107,30 +107,44 @@ func (h *fakeHost) do(args [][]byte) []byte {
 	r := &Reply{Proto: h.session.Proto}
 	spec, bad := h.table.Find(args)
 	if bad != "" {
+		h.session.Doom()
 		r.Error(bad)
 		return r.Buf
 	}
 	o := &op.Op{}
 	call := &Call{Args: args, Spec: spec, Table: h.table, Session: &h.session, Host: h, Reply: r, Op: o}
-	outcome := spec.Handler(call)
+	handler := spec.Handler
+	if h.session.InMulti() && spec.Flags&Control == 0 {
+		handler = Queue
+	}
+	outcome := handler(call)
 	if outcome.Name == "" {
 		outcome.Name = spec.Name
 	}
+	q := &Query{DB: h.session.DB, Args: args, Reply: r, NowMs: uint64(h.NowMicros() / 1000),
+		Session: &h.session}
 	switch outcome.Kind {
 	case Proposed:
-		sink := &oneResult{reply: r, outcome: &outcome, done: make(chan error, 1)}
+		sink := &oneResult{reply: r, outcome: &outcome, query: q, done: make(chan error, 1)}
 		h.node.Propose(&op.Submission{Ops: o.Append(nil), Count: 1, Sink: sink})
 		if err := <-sink.done; err != nil {
 			h.t.Fatal(err)
 		}
 	case Queried:
-		view := h.node.View(true)
-		defer view.Close()
-		q := &Query{View: view, DB: h.session.DB, Args: args, Reply: r,
-			NowMs: uint64(h.NowMicros() / 1000)}
-		if err := outcome.Query(q); err != nil {
+		q.View = h.node.View(true)
+		defer q.View.Close()
+		err := error(nil)
+		if outcome.Exec != nil {
+			err = outcome.Exec.Read(q, func(int, error) {})
+		} else {
+			err = q.Run(outcome.Query)
+		}
+		if err != nil {
 			h.t.Fatal(err)
 		}
+	}
+	if outcome.Exec != nil {
+		outcome.Exec.Settle(&h.session)
 	}
 	return r.Buf
 }
@@ -138,12 +152,23 @@ func (h *fakeHost) do(args [][]byte) []byte {
 type oneResult struct {
 	reply   *Reply
 	outcome *Outcome
+	query   *Query
 	done    chan error
 }
 
 func (s *oneResult) Applied(_ int, result *op.Result, _ op.View) {
+	if s.outcome.Exec != nil {
+		s.outcome.Exec.End(s.reply, result)
+		return
+	}
 	WriteResult(s.reply, s.outcome, result)
 }
+
+func (s *oneResult) Step(_, _ int, result *op.Result, view op.View) {
+	s.query.View = view
+	s.outcome.Exec.Advance(s.query, result, func(int, error) {})
+}
+
 func (s *oneResult) Resolve(err error) { s.done <- err }
 func (s *oneResult) Gone() bool        { return false }
 
@@ -161,8 +186,9 @@ func (h *fakeHost) Pause(ms int64, all bool) {
 func (h *fakeHost) Clients() []ClientInfo {
 	return []ClientInfo{
 		{ID: 7, Addr: "127.0.0.1:1007", LocalAddr: "127.0.0.1:6380", Proto: 2, Name: h.session.Name,
-			Command: "client|list", AgeSec: 5},
-		{ID: 9, Addr: "127.0.0.1:1009", LocalAddr: "127.0.0.1:6380", Proto: 3, DB: 2, IdleSec: 3,
+			Command: "client|list", AgeSec: 5, Queued: h.session.Queued(),
+			Watching: h.session.Watching()},
+		{ID: 9, Addr: "127.0.0.1:1009", LocalAddr: "127.0.0.1:6380", Proto: 3, DB: 2, IdleSec: 3, Queued: -1,
 			Command: "get", LibName: "lib", LibVer: "1", NoEvict: true, ReadOnly: true},
 	}
 }

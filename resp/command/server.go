@@ -6,12 +6,24 @@ import (
 	"strings"
 )
 
+// timeNow is the clock of this node; in a transaction it is the log time that deadlines count from.
 func timeNow(c *Call) Outcome {
-	now := c.Host.NowMicros()
-	c.Reply.Array(2)
-	c.Reply.BulkString(fmt.Sprint(now / 1_000_000))
-	c.Reply.BulkString(fmt.Sprint(now % 1_000_000))
+	if c.inExec {
+		return query(queryTime)
+	}
+	c.Reply.time(c.Host.NowMicros())
 	return c.answered()
+}
+
+func queryTime(q *Query) error {
+	q.Reply.time(int64(q.View.LogTime()) * 1000)
+	return nil
+}
+
+func (r *Reply) time(micros int64) {
+	r.Array(2)
+	r.BulkString(fmt.Sprint(micros / 1_000_000))
+	r.BulkString(fmt.Sprint(micros % 1_000_000))
 }
 
 // role agrees with INFO replication: on the plain listener every node is a master.

@@ -20,6 +20,7 @@ type Session struct {
 	SkipNext      bool // CLIENT REPLY SKIP: the next command is not answered
 	SkipThis      bool
 	Closing       bool // QUIT: close once this was answered
+	Tx            *Tx  // nil: no MULTI, and nothing is watched
 }
 
 // Reset is the state of a new connection, and of one after RESET.
@@ -43,6 +44,8 @@ type ClientInfo struct {
 	NoEvict   bool
 	NoTouch   bool
 	ReadOnly  bool
+	Queued    int // commands since MULTI; -1: none
+	Watching  int // keys
 }
 
 // Face is how one listener presents the node; it does not change while the node runs.

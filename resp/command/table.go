@@ -22,6 +22,9 @@ const (
 	Dangerous                  // slow, or destroys much
 	Whole                      // reads more than its keys: wants one stable View
 	Wraps                      // carries another command: ONCE
+	Control                    // about the transaction itself, or its end: MULTI does not queue it
+	NoMulti                    // not allowed between MULTI and EXEC; nor is what has Barrier
+	Last                       // its batch ends with it: what follows depends on it
 )
 
 // Row is one line of the table: a command or a subcommand.
@@ -91,14 +94,21 @@ var commands = []section{
 		{"pexpiretime", 2, Read, Fast, oneKey, pexpiretime, nil, "millisecond at which a key ends"},
 		{"once", -4, Write, Grows | Wraps, noKeys, once, nil, "execute a command once per request id"},
 	}},
+	{"transactions", []Row{
+		{"multi", 1, Local, Fast | Control, noKeys, multi, nil, "begin to queue a transaction"},
+		{"exec", 1, Write, Control, noKeys, exec, nil, "execute what was queued, all or nothing"},
+		{"discard", 1, Local, Fast | Control, noKeys, discard, nil, "forget what was queued"},
+		{"watch", -2, Read, Fast | Control | Last, allKeys, watch, nil, "stop EXEC if a key changes"},
+		{"unwatch", 1, Local, Fast, noKeys, unwatch, nil, "forget what is watched"},
+	}},
 	{"connection", []Row{
 		{"ping", -1, Local, Fast, noKeys, ping, nil, "is the node there"},
 		{"echo", 2, Local, Fast, noKeys, echo, nil, "repeat a string"},
-		{"hello", -1, Local, Fast | NoAuth, noKeys, hello, nil, "protocol version and password"},
+		{"hello", -1, Local, Fast | NoAuth | NoMulti, noKeys, hello, nil, "protocol and password"},
 		{"auth", -2, Local, Fast | NoAuth, noKeys, auth, nil, "give the password"},
 		{"select", 2, Local, Fast, noKeys, selectDB, nil, "choose a database"},
-		{"quit", -1, Local, Fast | NoAuth, noKeys, quit, nil, "close the connection"},
-		{"reset", 1, Local, Fast | NoAuth, noKeys, reset, nil, "forget what the connection set"},
+		{"quit", -1, Local, Fast | NoAuth | Control, noKeys, quit, nil, "close the connection"},
+		{"reset", 1, Local, Fast | NoAuth | Control, noKeys, reset, nil, "forget what it was told"},
 		{"client", -2, Local, Barrier, noKeys, nil, clientCommands, "about connections"},
 	}},
 	{"server", []Row{
@@ -132,7 +142,7 @@ var clientCommands = []Row{
 	{"kill", -3, Local, Barrier | Admin, noKeys, clientKill, nil, "close connections"},
 	{"pause", -3, Local, Barrier | Admin, noKeys, clientPause, nil, "hold commands for a while"},
 	{"unpause", 2, Local, Barrier | Admin, noKeys, clientUnpause, nil, "end a pause"},
-	{"reply", 3, Local, 0, noKeys, clientReply, nil, "switch replies on or off"},
+	{"reply", 3, Local, NoMulti, noKeys, clientReply, nil, "switch replies on or off"},
 	{"unblock", -3, Local, Admin, noKeys, clientUnblock, nil, "wake a blocked connection"},
 	{"no-evict", 3, Local, Admin, noKeys, clientNoEvict, nil, "protect the connection"},
 	{"no-touch", 3, Local, 0, noKeys, clientNoTouch, nil, "leave access times alone"},

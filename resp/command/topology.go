@@ -106,12 +106,16 @@ func SplitAddr(addr string) (host string, port int, ok bool) {
 	return host, port, host != ""
 }
 
+// movable is false for EXEC: what it executes was let in one by one, by a leader or while there was
+// none, and can be executed from any node.
+func (c *Call) movable() bool { return c.Spec.Class != Write || c.Spec.Flags&Control == 0 }
+
 // Redirect returns the line that sends a data command to the leader, or "" when it is carried out,
 // or held, here: this node leads, no leader is known, or the leader has no address of that kind.
 // A command without a key goes by slot 0.
 func (c *Call) Redirect() string {
 	face, s := c.Host.Face(), c.Host.Status()
-	if s.Leader == 0 || s.Leader == s.NodeID || c.Spec.Class == Local {
+	if s.Leader == 0 || s.Leader == s.NodeID || c.Spec.Class == Local || !c.movable() {
 		return ""
 	}
 	leader := s.LeaderMember()

@@ -205,8 +205,18 @@ func (b *Backend) apply(s *op.Submission) {
 		if rest, err = op.Decode(rest, &o); err != nil {
 			panic("resptest: a submission that does not decode: " + err.Error())
 		}
-		result := b.state.execute(&o)
-		s.Sink.Applied(i, &result, &view{state: &b.state})
+		v := &view{state: &b.state}
+		var result op.Result
+		if o.Code == op.CodeMulti {
+			result = b.state.executeMulti(&o, func(done int, r *op.Result) {
+				if steps, ok := s.Sink.(op.StepObserver); ok {
+					steps.Step(i, done, r, v)
+				}
+			})
+		} else {
+			result = b.state.execute(&o)
+		}
+		s.Sink.Applied(i, &result, v)
 	}
 	if len(rest) != 0 {
 		panic("resptest: a submission with more ops than it counts")

@@ -16,6 +16,7 @@ const stringBytesMax = 64 << 20
 type value struct {
 	data     []byte
 	deadline uint64 // 0: never
+	version  uint64 // the op that wrote it
 }
 
 type onceEntry struct {
@@ -26,6 +27,7 @@ type onceEntry struct {
 
 type state struct {
 	now  uint64 // log time, ms
+	ops  uint64 // executed
 	dbs  [op.Databases]map[string]value
 	once map[string]onceEntry
 }
@@ -47,6 +49,7 @@ func (s *state) get(db uint8, key []byte) (value, bool) {
 }
 
 func (s *state) execute(o *op.Op) op.Result {
+	s.ops++
 	switch o.Code {
 	case op.CodePut:
 		return s.put(o)
@@ -71,7 +74,7 @@ func (s *state) execute(o *op.Op) op.Result {
 			return op.Result{Kind: op.ResultInt}
 		}
 		v.deadline = 0
-		s.dbs[o.DB][string(o.Key)] = v
+		s.set(o.DB, o.Key, v)
 		return op.Result{Kind: op.ResultInt, Int: 1}
 	case op.CodeAdd:
 		return s.add(o)
@@ -81,11 +84,11 @@ func (s *state) execute(o *op.Op) op.Result {
 			return op.Result{Kind: op.ResultError, Error: op.ErrTooLong}
 		}
 		v.data = append(bytes.Clone(v.data), o.Value...)
-		s.dbs[o.DB][string(o.Key)] = v
+		s.set(o.DB, o.Key, v)
 		return op.Result{Kind: op.ResultInt, Int: int64(len(v.data))}
 	case op.CodePutMany:
 		for i := 0; i < len(o.Args); i += 2 {
-			s.dbs[o.DB][string(o.Args[i])] = value{data: bytes.Clone(o.Args[i+1])}
+			s.set(o.DB, o.Args[i], value{data: bytes.Clone(o.Args[i+1])})
 		}
 		return op.Result{Kind: op.ResultOK}
 	case op.CodeFlush:
@@ -99,6 +102,33 @@ func (s *state) execute(o *op.Op) op.Result {
 		return s.executeOnce(o)
 	}
 	panic("resptest: an op that no command proposes: " + strconv.Itoa(int(o.Code)))
+}
+
+// executeMulti tells step of each op in between.
+func (s *state) executeMulti(o *op.Op, step func(done int, r *op.Result)) op.Result {
+	s.ops++
+	for _, w := range o.Watched {
+		if v, _ := s.get(w.DB, w.Key); v.version != w.Version {
+			return op.Result{Kind: op.ResultNil}
+		}
+	}
+	step(0, nil)
+	rest := o.Inner
+	for i := range int(o.Count) {
+		var inner op.Op
+		var err error
+		if rest, err = op.Decode(rest, &inner); err != nil {
+			panic("resptest: an op of a transaction that does not decode: " + err.Error())
+		}
+		result := s.execute(&inner)
+		step(i+1, &result)
+	}
+	return op.Result{Kind: op.ResultOK}
+}
+
+func (s *state) set(db uint8, key []byte, v value) {
+	v.version = s.ops
+	s.dbs[db][string(key)] = v
 }
 
 // old is the string at a key, or nil.
@@ -127,7 +157,7 @@ func (s *state) put(o *op.Op) op.Result {
 	if !ok {
 		return op.Result{Kind: op.ResultError, Error: op.ErrInvalidExpire}
 	}
-	s.dbs[o.DB][string(o.Key)] = value{bytes.Clone(o.Value), deadline}
+	s.set(o.DB, o.Key, value{data: bytes.Clone(o.Value), deadline: deadline})
 	return result
 }
 
@@ -160,7 +190,7 @@ func (s *state) expire(o *op.Op) op.Result {
 		return op.Result{Kind: op.ResultInt}
 	}
 	v.deadline = at
-	s.dbs[o.DB][string(o.Key)] = v
+	s.set(o.DB, o.Key, v)
 	return op.Result{Kind: op.ResultInt, Int: 1}
 }
 
@@ -179,7 +209,7 @@ func (s *state) add(o *op.Op) op.Result {
 		return op.Result{Kind: op.ResultError, Error: op.ErrOverflow}
 	}
 	v.data = strconv.AppendInt(nil, sum, 10)
-	s.dbs[o.DB][string(o.Key)] = v
+	s.set(o.DB, o.Key, v)
 	return op.Result{Kind: op.ResultInt, Int: sum}
 }
 
@@ -216,7 +246,8 @@ func (v *view) Get(db uint8, key, buf []byte) (op.Value, error) {
 		return op.Value{}, nil
 	}
 	content := append(buf, found.data...)
-	return op.Value{Type: op.TypeString, Deadline: found.deadline, Bytes: content}, nil
+	return op.Value{Type: op.TypeString, Deadline: found.deadline, Version: found.version,
+		Bytes: content}, nil
 }
 
 func (v *view) Head(db uint8, key []byte) (op.Value, int, error) {
@@ -224,7 +255,8 @@ func (v *view) Head(db uint8, key []byte) (op.Value, int, error) {
 	if !ok {
 		return op.Value{}, 0, nil
 	}
-	return op.Value{Type: op.TypeString, Deadline: found.deadline}, len(found.data), nil
+	head := op.Value{Type: op.TypeString, Deadline: found.deadline, Version: found.version}
+	return head, len(found.data), nil
 }
 
 func (v *view) Count(db uint8) (keys, expires int64, err error) {
