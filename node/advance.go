@@ -24,10 +24,11 @@ func (n *Node) advance() {
 func (n *Node) feed() bool {
 	n.maybePurge()
 	n.maybeJoin()
+	managed := n.maybeManage()
 	proposed := n.propose()
 	appended := n.appendForwarded()
 	asked := n.read()
-	return proposed || appended || asked
+	return proposed || appended || asked || managed
 }
 
 // perform carries out one Effects. What e points to is valid until the next call of the core, so
@@ -138,7 +139,7 @@ func (n *Node) stateChanged(s *raftcore.StateChange) {
 	if leader != s.Leader || term != s.Term {
 		n.leaderChanged()
 	}
-	n.seen.stale = true
+	n.seen.stale, n.managing.news = true, true
 }
 
 // leaderChanged sends the window to whoever leads now, and marks what has to wait for one.

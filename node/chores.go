@@ -27,6 +27,7 @@ type choreRequest struct {
 type report struct {
 	durableApplied raftcore.Index
 	members        []op.Member
+	retired        []op.Retired
 }
 
 // loaded is the answer to one LoadRequest.
@@ -71,12 +72,15 @@ func (n *Node) chore(request choreRequest) (r report, err error) {
 	if r.members, err = n.storage.Members(); err != nil {
 		return r, fmt.Errorf("read the members: %w", err)
 	}
+	if r.retired, err = n.storage.Retired(); err != nil {
+		return r, fmt.Errorf("read the nodes that were removed: %w", err)
+	}
 	return r, nil
 }
 
 func (n *Node) takeReport(r report) {
 	n.reports.release(1, 0)
-	n.membersReported(r.members)
+	n.membersReported(r.members, r.retired)
 	n.core.Status(&n.seen.core)
 	n.maybeCompact(r.durableApplied)
 	n.maybeFlush(r.durableApplied)
@@ -84,7 +88,7 @@ func (n *Node) takeReport(r report) {
 }
 
 func (n *Node) choresAgain() raftcore.Instant {
-	if n.joining.complete {
+	if n.joining.complete && n.member() {
 		return raftcore.Instant(choresInterval)
 	}
 	return raftcore.Instant(choresSoon)

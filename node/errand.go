@@ -11,8 +11,10 @@ import (
 // of clients, so that it is numbered, re-sent and executed once like them.
 type errand struct {
 	busy       atomic.Bool
+	done       bool  // it was run since succeeded was last asked; written by the loop
+	err        error // of the last one; the loop reads it while busy is false
 	submission op.Submission
-	done       func()
+	wake       func()
 }
 
 // Applied implements op.Sink.
@@ -20,9 +22,19 @@ func (e *errand) Applied(int, *op.Result, op.View) {}
 
 // Resolve implements op.Sink. Whatever the outcome is, the loop looks again whether there is
 // something to do.
-func (e *errand) Resolve(error) {
+func (e *errand) Resolve(err error) {
+	e.err = err
 	e.busy.Store(false)
-	e.done()
+	e.wake()
+}
+
+// succeeded reports, once, that the last errand took effect.
+func (e *errand) succeeded() bool {
+	if e.busy.Load() || !e.done {
+		return false
+	}
+	e.done = false
+	return e.err == nil
 }
 
 // Gone implements op.Sink.
@@ -33,9 +45,10 @@ func (e *errand) run(n *Node, x *op.Op) bool {
 	if !e.busy.CompareAndSwap(false, true) {
 		return false
 	}
-	e.done = n.wakeUp
+	e.wake, e.done = n.wakeUp, true
 	e.submission = op.Submission{Ops: x.Append(nil), Count: 1, Sink: e}
 	if n.submissions.put(&e.submission, 1, len(e.submission.Ops)) != putAccepted {
+		e.done = false
 		e.busy.Store(false)
 		return false
 	}

@@ -65,6 +65,7 @@ type fakeState struct {
 	deadlines map[string]raftcore.LogTime
 	origins   map[uint64]fakeOrigin
 	members   map[uint64]op.Member
+	retired   []op.Retired
 	executed  map[string]int // proposals by origin/boot/seq
 }
 
@@ -79,7 +80,7 @@ func (s *fakeState) clone() *fakeState {
 	c := *s
 	c.values, c.deadlines = maps.Clone(s.values), maps.Clone(s.deadlines)
 	c.origins, c.members = maps.Clone(s.origins), maps.Clone(s.members)
-	c.executed = maps.Clone(s.executed)
+	c.executed, c.retired = maps.Clone(s.executed), slices.Clone(s.retired)
 	return &c
 }
 
@@ -285,7 +286,7 @@ func (s *fakeStorage) applyEntry(e *raftcore.Entry, observer op.Observer) error 
 		return nil
 	case raftcore.EntryConfig:
 		c, err := raftcore.DecodeConfig(e.Data)
-		st.config = c
+		st.enter(c, e.Index)
 		return err
 	}
 	var p op.Proposal
@@ -309,6 +310,20 @@ func (s *fakeStorage) applyEntry(e *raftcore.Entry, observer op.Observer) error 
 		}
 	}
 	return nil
+}
+
+// enter takes a configuration: who is in it no longer is gone for good.
+func (st *fakeState) enter(c raftcore.Config, at raftcore.Index) {
+	for _, id := range st.config.Members() {
+		if c.IsMember(id) || c.Joint() {
+			continue
+		}
+		st.retired = append(st.retired, op.Retired{ID: uint64(id), Name: st.members[uint64(id)].Name,
+			Index: uint64(at)})
+		delete(st.origins, uint64(id))
+		delete(st.members, uint64(id))
+	}
+	st.config = c
 }
 
 // counts is the apply rule of design.md 5.
@@ -394,6 +409,12 @@ func (s *fakeStorage) Members() ([]op.Member, error) {
 	return list, s.called("Members")
 }
 
+func (s *fakeStorage) Retired() ([]op.Retired, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.state.retired), s.called("Retired")
+}
+
 func (s *fakeStorage) View(bool) op.View {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -439,6 +460,9 @@ type fakeTransport struct {
 	network *fakeNetwork
 	self    raftcore.NodeID
 	peers   []op.Member // as told by SetPeers
+	sought  []string    // as told by Seek
+
+	announced int
 }
 
 // delivery is one frame under way.
@@ -454,6 +478,9 @@ type fakeNetwork struct {
 	drop      func(d *delivery) bool
 	refuse    func(to raftcore.NodeID) bool // Forward answers false
 	forwarded int
+
+	hellos func(self raftcore.NodeID) []wire.Hello // nil: nobody says hello
+	invite func(to raftcore.NodeID, inv wire.Invite) bool
 }
 
 func (t *fakeTransport) Send(to raftcore.NodeID, messages []raftcore.Message) {
@@ -474,7 +501,19 @@ func (t *fakeTransport) Forward(to raftcore.NodeID, proposal []byte) bool {
 	return true
 }
 
+func (t *fakeTransport) Invite(to raftcore.NodeID, inv wire.Invite) bool {
+	return t.network.invite != nil && t.network.invite(to, inv)
+}
+
+func (t *fakeTransport) Hellos() []wire.Hello {
+	if t.network.hellos == nil {
+		return nil
+	}
+	return t.network.hellos(t.self)
+}
+
 func (t *fakeTransport) SetPeers(members []op.Member) { t.peers = members }
+func (t *fakeTransport) Announce()                    { t.announced++ }
+func (t *fakeTransport) Seek(addrs []string)          { t.sought = addrs }
 func (t *fakeTransport) Peers() []wire.PeerStatus     { return nil }
-func (t *fakeTransport) Hellos() []wire.Hello         { return nil }
 func (t *fakeTransport) Close() error                 { return nil }

@@ -31,6 +31,8 @@ type Meeting interface {
 	Invite(to raftcore.NodeID, inv wire.Invite) bool
 	// Announce tells everybody that our hello has changed.
 	Announce()
+	// Seek dials these addresses, too, until the next call.
+	Seek(addrs []string)
 }
 
 // FormOptions are the effects that formation has. All fields but Waiting must be set.
@@ -56,8 +58,8 @@ type FormResult struct {
 }
 
 // Form returns when this node belongs to a cluster: at once if it did already, or if it was started
-// without --peers; otherwise when the cluster was created, here or elsewhere. Errors are terminal,
-// that of ctx included.
+// without --peers and --join; otherwise when the cluster was created, here or elsewhere, or when one
+// that was there before has let this node in. Errors are terminal, that of ctx included.
 //
 // The creator's order of effects, and what a crash after each step leaves behind:
 //
@@ -93,6 +95,7 @@ func Form(ctx context.Context, o FormOptions) (FormResult, error) {
 type former struct {
 	FormOptions
 	invites  []invitation  // the last of each sender
+	sought   []string      // addresses of members that were met by name only
 	nextWord time.Duration // since the begin
 	result   FormResult
 }
@@ -104,9 +107,11 @@ func (f *former) step(since time.Duration) (done bool, err error) {
 		return true, nil
 	}
 	f.collectInvites()
-	state := formState{self: f.Greeter.Hello(), peers: f.Greeter.peers, invites: f.invites,
-		hellos: f.Meeting.Hellos(), status: f.Meeting.Peers()}
-	switch d := state.decide(); d.action {
+	state := formState{self: f.Greeter.Hello(), peers: f.Greeter.peers, join: f.Greeter.join,
+		invites: f.invites, hellos: f.Meeting.Hellos(), status: f.Meeting.Peers()}
+	d := state.decide()
+	f.look(&d)
+	switch d.action {
 	case formCreate:
 		err = f.create(d.cluster)
 	case formAdopt:
@@ -132,6 +137,21 @@ func (f *former) collectInvites() {
 		default:
 			return
 		}
+	}
+}
+
+// look asks the cluster that was met to let this node in, and dials its members: one of them leads.
+func (f *former) look(d *formDecision) {
+	if f.Greeter.ask(d.asks) {
+		f.Meeting.Announce()
+	}
+	var addrs []string
+	for _, p := range d.seek {
+		addrs = append(addrs, p.Addr)
+	}
+	if !slices.Equal(addrs, f.sought) {
+		f.sought = addrs
+		f.Meeting.Seek(addrs)
 	}
 }
 
@@ -202,6 +222,9 @@ func firstEntry(founders []wire.Founder, stamp raftcore.LogTime) raftcore.Entry 
 
 func (f *former) finish(first *raftcore.Entry) {
 	cluster := f.Greeter.cluster.Load()
+	if f.sought != nil {
+		f.Meeting.Seek(nil) // the members are dialled as such from now on
+	}
 	f.result = FormResult{ClusterID: cluster.ClusterID, First: first}
 	hellos := append(f.Meeting.Hellos(), f.Greeter.Hello())
 	for _, founder := range cluster.Members {
@@ -209,10 +232,14 @@ func (f *former) finish(first *raftcore.Entry) {
 	}
 }
 
-// member is what is known of a founder: its own words, or else what --peers says.
+// member is what is known of a member: its own words, or else what others say, or --peers.
 func (f *former) member(founder wire.Founder, hellos []wire.Hello) op.Member {
 	m := op.Member{ID: uint64(founder.ID), Name: founder.Name}
-	for _, p := range f.Greeter.peers {
+	known := slices.Clone(f.Greeter.peers)
+	for _, h := range hellos {
+		known = append(known, parseMembers(h.Members)...)
+	}
+	for _, p := range known {
 		if p.Name == founder.Name {
 			m.PeerAddr = p.Addr
 		}

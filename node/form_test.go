@@ -34,6 +34,7 @@ type townNode struct {
 	former *former
 	done   bool
 	words  []string
+	sought []string
 	fail   map[string]error // Append: fails before writing. Appended: after it
 	crash  string           // Announce, or the name of the node whose invitation is not sent any more
 }
@@ -143,6 +144,8 @@ func (n *townNode) Invite(to raftcore.NodeID, inv wire.Invite) bool {
 	}
 	return false
 }
+
+func (n *townNode) Seek(addrs []string) { n.sought = addrs }
 
 func (n *townNode) Announce() {
 	if n.crash == "Announce" {
@@ -386,7 +389,7 @@ func TestFormNeverCreatesBesideACluster(t *testing.T) {
 	if w.all[0].done {
 		t.Fatalf("a blank node formed %+v beside cluster %x", w.all[0].former.result, old)
 	}
-	wantWords(t, w.all[0], "n2 (host2:7380: it belongs to cluster "+ClusterName(old),
+	wantWords(t, w.all[0], "the leader of cluster "+ClusterName(old)+" to let this node in as n1",
 		fmt.Sprintf("%x", uint64(w.all[0].former.Greeter.identity.NodeID)))
 }
 

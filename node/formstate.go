@@ -36,6 +36,7 @@ const (
 type formState struct {
 	self    wire.Hello
 	peers   []Peer // --peers, sorted by name, ourselves among them; empty: a cluster of one
+	join    bool   // --join: never create
 	hellos  []wire.Hello
 	status  []wire.PeerStatus
 	invites []invitation
@@ -46,6 +47,8 @@ type formDecision struct {
 	action  formAction
 	cluster wire.Invite // formAdopt: the one to adopt. formCreate: its members
 	waiting []string    // formWait: for whom and why
+	asks    bool        // formWait: the members that we meet shall let us in
+	seek    []Peer      // formWait: members of that cluster, as those who were met say
 }
 
 // decide is the whole rule. It has no effects.
@@ -58,6 +61,9 @@ func (s *formState) decide() formDecision {
 		}
 		waiting = append(waiting, fmt.Sprintf("a usable invitation (that of %s into cluster %s: %v)",
 			s.nameOf(s.invites[i].from), ClusterName(s.invites[i].ClusterID), err))
+	}
+	if met := s.met(); s.join || len(met) > 0 {
+		return s.joins(met, waiting)
 	}
 	founders := []wire.Founder{{ID: s.self.NodeID, Name: s.self.Name}}
 	for _, p := range s.peers {
@@ -83,15 +89,55 @@ func (s *formState) decide() formDecision {
 	return formDecision{action: formCreate, cluster: wire.Invite{Members: founders}}
 }
 
+// met is those who belong to a cluster and answer where we look.
+func (s *formState) met() (met []wire.Hello) {
+	for i := range s.status {
+		for _, h := range s.hellos {
+			if s.status[i].Connected && h.NodeID == s.status[i].ID && h.ClusterID != [16]byte{} {
+				met = append(met, h)
+			}
+		}
+	}
+	return met
+}
+
+// joins is the decision of a node that creates nothing: a cluster is there, or it was told to join
+// one. It asks every member that it hears of, since one of them leads.
+func (s *formState) joins(met []wire.Hello, waiting []string) (d formDecision) {
+	for _, at := range s.status {
+		if !at.Connected {
+			waiting = append(waiting, fmt.Sprintf("%s (%s)", cmp.Or(at.Addr, at.Name),
+				cmp.Or(at.LastError, "no connection yet")))
+		}
+	}
+	for _, h := range met {
+		if h.ClusterID != met[0].ClusterID {
+			d.waiting = append(waiting, fmt.Sprintf("a list of one cluster (%s at %s belongs to %s, %s at "+
+				"%s to %s)", met[0].Name, met[0].PeerAddr, ClusterName(met[0].ClusterID), h.Name, h.PeerAddr,
+				ClusterName(h.ClusterID)))
+			return d
+		}
+		d.seek = append(d.seek, parseMembers(h.Members)...)
+	}
+	slices.SortFunc(d.seek, func(a, b Peer) int { return cmp.Compare(a.Addr, b.Addr) })
+	d.seek = slices.Compact(d.seek)
+	d.asks = true
+	if len(met) > 0 {
+		waiting = append(waiting, fmt.Sprintf("the leader of cluster %s to let this node in as %s, id %x",
+			ClusterName(met[0].ClusterID), s.self.Name, uint64(s.self.NodeID)))
+	} else if len(waiting) == 0 {
+		waiting = append(waiting, "a member of a cluster: --join names nobody but this node")
+	}
+	d.waiting = waiting
+	return d
+}
+
 // ready returns the hello of a listed node when nothing speaks against forming a cluster with it.
 func (s *formState) ready(p Peer) (wire.Hello, error) {
 	h, err := s.answer(p)
 	switch {
 	case err != nil:
 		return h, err
-	case h.ClusterID != [16]byte{}:
-		return h, fmt.Errorf("it belongs to cluster %s already, which has not invited this node, "+
-			"id %x", ClusterName(h.ClusterID), uint64(s.self.NodeID))
 	case h.Peers != s.self.Peers:
 		return h, fmt.Errorf("its --peers differs: here %q, there %q", s.self.Peers, h.Peers)
 	}
@@ -141,11 +187,31 @@ func (s *formState) checkInvite(inv *invitation) error {
 		return errors.New("it has no cluster id")
 	case !us:
 		return fmt.Errorf("it does not list %s with id %x", s.self.Name, uint64(s.self.NodeID))
+	case inv.Joining:
+		return s.checkJoining(inv)
+	case s.join:
+		return errors.New("it is to form a cluster, and --join says to join one")
 	case !slices.Equal(listed, invited):
 		return fmt.Errorf("it lists %s, --peers lists %s", strings.Join(invited, ","),
 			strings.Join(listed, ","))
 	}
 	return s.checkFounders(inv.Members)
+}
+
+// checkJoining: a cluster that has committed a configuration with us in it may have us if it is the
+// one that answers where we were told to look. A node that was told to join and has met nobody may
+// be fetched by whoever is told to add it.
+func (s *formState) checkJoining(inv *invitation) error {
+	met := s.met()
+	for _, h := range met {
+		if h.ClusterID != inv.ClusterID {
+			return fmt.Errorf("%s at %s belongs to cluster %s", h.Name, h.PeerAddr, ClusterName(h.ClusterID))
+		}
+	}
+	if len(met) == 0 && !s.join {
+		return errors.New("nobody whom --peers lists belongs to that cluster")
+	}
+	return nil
 }
 
 // checkFounders: whoever answers where --peers says must be the one that the invitation means.

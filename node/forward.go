@@ -44,10 +44,10 @@ func (n *Node) Forwarded(from raftcore.NodeID, proposal []byte) {
 
 // takeForwarded moves a proposal of another origin into the order in which they will be appended. A
 // node that does not lead drops it: it never passes it on, or two nodes that take each other for
-// the leader would send one for ever.
+// the leader would send one for ever. What a node sends that is no member would not be executed.
 func (n *Node) takeForwarded(data []byte) {
 	a := arrival{data: data}
-	if !n.leading() || !a.read() {
+	if !n.leading() || !a.read() || !n.config.IsMember(raftcore.NodeID(a.origin)) {
 		n.dropForwarded(a)
 		return
 	}

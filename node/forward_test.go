@@ -24,7 +24,7 @@ func lastIndex(m *member) raftcore.Index {
 // A forwarded copy costs no log space, and nothing that is needed is dropped for ever.
 func TestLeaderAppendsForwardedProposalsOnce(t *testing.T) {
 	c := newCluster(t, 3, nil)
-	m := c.leader()
+	m, other := c.leader(), uint64(c.follower().id)
 	c.pass(2 * time.Second)
 	for i, x := range []struct {
 		boot, seq uint64
@@ -44,7 +44,7 @@ func TestLeaderAppendsForwardedProposalsOnce(t *testing.T) {
 		{5, 5, false, "the boot before"},
 	} {
 		before := lastIndex(m)
-		m.node.Forwarded(9, proposalOf(9, x.boot, x.seq))
+		m.node.Forwarded(raftcore.NodeID(other), proposalOf(other, x.boot, x.seq))
 		m.node.turn()
 		if got := lastIndex(m) > before; got != x.appended {
 			t.Fatalf("step %d, %d/%d: appended %v: %s", i, x.boot, x.seq, got, x.why)
@@ -66,16 +66,16 @@ func TestNodesThatDoNotLeadDropForwardedProposals(t *testing.T) {
 }
 
 func TestForwardedNonsenseIsDroppedAndCounted(t *testing.T) {
-	c := newCluster(t, 1, func(o *Options) {
+	c := newCluster(t, 3, func(o *Options) {
 		o.Limits.EntryBytesMax = 600 << 10
 		o.Limits.ForwardedMax = 64
 	})
-	m := c.leader()
+	m, other := c.leader(), uint64(c.follower().id)
 	c.pass(2 * time.Second)
 	m.node.Forwarded(9, []byte("no proposal"))
 	m.node.Forwarded(9, make([]byte, 601<<10))
 	for seq := range uint64(70) {
-		m.node.Forwarded(9, proposalOf(9, 1, seq+1))
+		m.node.Forwarded(raftcore.NodeID(other), proposalOf(other, 9, seq+1))
 	}
 	before := lastIndex(m)
 	m.node.turn()
@@ -84,6 +84,19 @@ func TestForwardedNonsenseIsDroppedAndCounted(t *testing.T) {
 	}
 	if got := m.node.forwardsDropped.Load(); got != 1+1+7 {
 		t.Fatalf("%d dropped, want 9", got)
+	}
+}
+
+// What a node proposes that is no member would be skipped by every replica: it is not appended.
+func TestProposalsOfStrangersAreDropped(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	m := c.leader()
+	c.pass(2 * time.Second)
+	before, dropped := lastIndex(m), m.node.forwardsDropped.Load()
+	m.node.Forwarded(9, proposalOf(9, 1, 1))
+	m.node.turn()
+	if lastIndex(m) != before || m.node.forwardsDropped.Load() != dropped+1 {
+		t.Fatalf("%d appended, %d dropped", lastIndex(m)-before, m.node.forwardsDropped.Load()-dropped)
 	}
 }
 

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"kelek/raftcore"
 	"kelek/raftcore/wire"
+	"kelek/store/op"
 )
 
 // PeerProtocol is the version of what nodes say to each other after the handshake.
@@ -21,6 +23,8 @@ var (
 	ErrDuplicateIdentity = errors.New("two processes run with one node id")
 	// ErrOtherCluster: both nodes belong to a cluster, and not to the same.
 	ErrOtherCluster = wire.ErrOtherCluster
+	// ErrRemoved: the cluster has removed the node, and its id is never used again.
+	ErrRemoved = wire.ErrRemoved
 )
 
 // Receiver is what the loop wants to hear of the transport; see Greeter.Attach.
@@ -45,6 +49,8 @@ type GreeterOptions struct {
 	ClusterAddr string // as clients dial the cluster listener; empty when off
 	Build       string
 	Peers       []Peer // --peers, as ParsePeers returned it
+	Join        bool   // --join: it never creates a cluster
+	Learner     bool   // --role learner: where it joins, it stays a learner
 	LogEmpty    bool   // the log has neither an entry nor a snapshot position
 }
 
@@ -58,10 +64,14 @@ type GreeterOptions struct {
 type Greeter struct {
 	identity *Identity
 	peers    []Peer
-	blank    wire.Hello // our hello but for the cluster id
+	join     bool
+	kind     wire.JoinKind // how it asks, when it does
+	blank    wire.Hello    // our hello but for what changes
 	logEmpty bool
 
 	cluster  atomic.Pointer[wire.Invite] // ours: id and founders. nil: none yet
+	asks     atomic.Bool                 // a cluster shall let us in
+	census   atomic.Pointer[Census]      // nil: not known yet
 	receiver atomic.Pointer[Receiver]
 	invites  chan invitation // bounded; a lost one is sent again
 	wake     chan struct{}   // something happened that Form may wait for
@@ -73,12 +83,22 @@ type invitation struct {
 	wire.Invite
 }
 
+// Census is what the loop knows of the cluster, for those who knock.
+type Census struct {
+	Members []op.Member  // of the configuration in force
+	Up      []uint64     // those of them that are connected, and this node
+	Retired []op.Retired // those who are gone for good
+	Joined  bool         // this node is one of the members
+}
+
 // NewGreeter returns a Greeter without a Receiver.
 func NewGreeter(o GreeterOptions) *Greeter {
 	g := &Greeter{
 		identity: o.Identity,
 		peers:    o.Peers,
 		logEmpty: o.LogEmpty,
+		join:     o.Join,
+		kind:     wire.JoinVoter,
 		blank: wire.Hello{
 			Protocol: PeerProtocol, Group: o.Group, NodeID: o.Identity.NodeID, Boot: o.Identity.Boot,
 			Name: o.Identity.Name, PeerAddr: o.PeerAddr, Addr: o.Addr, ClusterAddr: o.ClusterAddr,
@@ -87,8 +107,13 @@ func NewGreeter(o GreeterOptions) *Greeter {
 		invites: make(chan invitation, peersMax),
 		wake:    make(chan struct{}, 1),
 	}
+	if o.Learner {
+		g.kind = wire.JoinLearner
+	}
 	if id := o.Identity; id.ClusterID != [16]byte{} && !g.unfinished() {
 		g.enter(wire.Invite{ClusterID: id.ClusterID, Members: id.Founders})
+		// The configuration that let it in may have been lost with its leader. Members are not heard.
+		g.asks.Store(g.logEmpty)
 	}
 	return g
 }
@@ -100,6 +125,12 @@ func (g *Greeter) unfinished() bool { return g.identity.Creator && g.logEmpty }
 // enter makes the cluster ours in everything we say from now on.
 func (g *Greeter) enter(c wire.Invite) { g.cluster.Store(&c) }
 
+// ask says in our hello whether a cluster shall let us in. It reports whether that is news.
+func (g *Greeter) ask(on bool) bool { return g.asks.Swap(on) != on }
+
+// Know takes what the loop knows of the cluster. It is not changed afterwards.
+func (g *Greeter) Know(c *Census) { g.census.Store(c) }
+
 // Attach says who hears of messages and connections from now on. Connections that were made before
 // are in the transport's Hellos.
 func (g *Greeter) Attach(r Receiver) { g.receiver.Store(&r) }
@@ -107,10 +138,38 @@ func (g *Greeter) Attach(r Receiver) { g.receiver.Store(&r) }
 // Hello is who we are, now: the cluster id is set once, by Form.
 func (g *Greeter) Hello() wire.Hello {
 	h := g.blank
+	census := g.census.Load()
 	if c := g.cluster.Load(); c != nil {
 		h.ClusterID = c.ClusterID
+		if census != nil {
+			h.Members = formatMembers(census.Members)
+		}
+	}
+	if g.asks.Load() && (census == nil || !census.Joined) {
+		h.Join = g.kind
 	}
 	return h
+}
+
+// formatMembers is the addresses of the members, for who looks for them: "n1=host:port,...".
+func formatMembers(members []op.Member) string {
+	var known []string
+	for _, m := range members {
+		if m.PeerAddr != "" {
+			known = append(known, m.Name+"="+m.PeerAddr)
+		}
+	}
+	return strings.Join(known, ",")
+}
+
+// parseMembers is its inverse. What is not an element is left out: it is only a hint.
+func parseMembers(text string) (members []Peer) {
+	for _, part := range strings.Split(text, ",") {
+		if p, err := parsePeer(part); err == nil {
+			members = append(members, p)
+		}
+	}
+	return members
 }
 
 // Accept decides whether we talk to a peer. Its error is sent to the peer, so it speaks of both
@@ -139,9 +198,37 @@ func (g *Greeter) Accept(h wire.Hello) error {
 		// NB: before the names, which have to differ within a cluster only.
 		return fmt.Errorf("%w: %w", ErrOtherCluster, both("cluster id %v",
 			ClusterName(own.ClusterID), ClusterName(h.ClusterID)))
-	case h.Name == own.Name:
+	}
+	if err := g.acceptMember(&h, &own); err != nil {
+		return err
+	}
+	if h.Name == own.Name {
 		return fmt.Errorf("two nodes are named %s, at %s and at %s: give one of them another --id",
 			h.Name, own.PeerAddr, h.PeerAddr)
+	}
+	return nil
+}
+
+// acceptMember decides by what is known of the members.
+func (g *Greeter) acceptMember(h, own *wire.Hello) error {
+	census := g.census.Load()
+	if census == nil {
+		return nil
+	}
+	for _, gone := range census.Retired {
+		if gone.ID == uint64(h.NodeID) {
+			return fmt.Errorf("%w: %s (id %x) was removed from cluster %s at index %d", ErrRemoved,
+				h.Name, gone.ID, ClusterName(own.ClusterID), gone.Index)
+		}
+	}
+	if _, member := findMember(census.Members, uint64(h.NodeID)); member {
+		return nil
+	}
+	for _, m := range census.Members {
+		if m.Name == h.Name && m.Name != own.Name && slices.Contains(census.Up, m.ID) {
+			return fmt.Errorf("a member named %s is up at %s, so the node at %s cannot join under this "+
+				"name: give it another --id, or stop the other one", m.Name, m.PeerAddr, h.PeerAddr)
+		}
 	}
 	return nil
 }

@@ -65,6 +65,7 @@ type meetingOf struct {
 func (m *meetingOf) Hellos() []wire.Hello     { return m.hellos }
 func (m *meetingOf) Peers() []wire.PeerStatus { return nil }
 func (m *meetingOf) Announce()                {}
+func (m *meetingOf) Seek([]string)            {}
 func (m *meetingOf) Invite(to raftcore.NodeID, _ wire.Invite) bool {
 	m.invited = append(m.invited, to)
 	return true

@@ -54,6 +54,8 @@ type Identity struct {
 	Founders []wire.Founder
 	// Creator: this node made ClusterID, and so wrote the first entry of its log.
 	Creator bool
+	// Removed is why this node no longer belongs to it: one line, empty while it does.
+	Removed string
 
 	dir  string
 	disk disk
@@ -156,6 +158,10 @@ func (id *Identity) load(content []byte, name string) error {
 		return &ExitError{ExitCorrupt, fmt.Errorf("%s is damaged: %w; move the directory away "+
 			"and start with an empty one, which joins as a new node", path, err)}
 	}
+	if id.Removed != "" {
+		return &ExitError{ExitRemoved, fmt.Errorf("data directory %s: %s; a node that was removed does "+
+			"not come back: start with an empty directory, which joins as a new node", id.dir, id.Removed)}
+	}
 	if name != "" && name != id.Name {
 		return &ExitError{ExitIdentity, fmt.Errorf("data directory %s belongs to node %q, not to %q: "+
 			"start with --id %s, or choose another --dir", id.dir, id.Name, name, id.Name)}
@@ -181,6 +187,17 @@ func (id *Identity) ReplaceCluster(cluster [16]byte, founders []wire.Founder, cr
 	}
 	next := *id
 	next.ClusterID, next.Founders, next.Creator = cluster, slices.Clone(founders), creator
+	if err := next.save(); err != nil {
+		return err
+	}
+	*id = next
+	return nil
+}
+
+// SetRemoved records, durably, that the cluster has removed this node.
+func (id *Identity) SetRemoved(why string) error {
+	next := *id
+	next.Removed = strings.Join(strings.Fields(why), " ")
 	if err := next.save(); err != nil {
 		return err
 	}
@@ -217,6 +234,7 @@ func (id *Identity) save() error {
 //	cluster 7c1e44a9...            32 digits; zeros: none yet
 //	creator false
 //	founder 9f86d081884c7d65 n1    once per founder
+//	removed n1 was removed ...     once the cluster has removed this node
 //	crc32c 1a2b3c4d
 const identityMagic = "kelek identity "
 
@@ -227,6 +245,9 @@ func (id *Identity) encode() []byte {
 		identityMagic, identityFormat, uint64(id.NodeID), id.Name, id.Boot, id.ClusterID, id.Creator)
 	for _, f := range id.Founders {
 		b = fmt.Appendf(b, "founder %016x %s\n", uint64(f.ID), f.Name)
+	}
+	if id.Removed != "" {
+		b = fmt.Appendf(b, "removed %s\n", id.Removed)
 	}
 	return fmt.Appendf(b, "crc32c %08x\n", crc32.Checksum(b, castagnoli))
 }
@@ -286,6 +307,8 @@ func (id *Identity) decodeLine(word, value string) (err error) {
 		f.ID, err = parseNodeID(text)
 		f.Name = name
 		id.Founders = append(id.Founders, f)
+	case "removed":
+		id.Removed = value
 	default:
 		err = errors.New("unknown word")
 	}

@@ -24,6 +24,8 @@ type lifecycle struct {
 	haltOnce sync.Once
 	loopDone chan struct{} // the loop has ended; who stopped it owns its fields now
 	quiet    chan struct{} // closed by the loop: nothing is in flight any more
+	removed  chan struct{} // closed by the loop: the cluster has removed this node
+	removal  atomic.Pointer[error]
 	finish   chan struct{} // closed after the loop: helpers end when nothing waits
 	done     chan struct{} // everything has ended
 	doneOnce sync.Once
@@ -42,6 +44,7 @@ func (l *lifecycle) init() {
 	l.halt = make(chan struct{})
 	l.loopDone = make(chan struct{})
 	l.quiet = make(chan struct{})
+	l.removed = make(chan struct{})
 	l.finish = make(chan struct{})
 	l.done = make(chan struct{})
 }

@@ -160,6 +160,10 @@ const (
 	reportsMax = 1
 )
 
+// tasksMax is how many requests of administrators may wait for the loop. At the limit Admin answers
+// ErrBusy; the loop never keeps more than one.
+const tasksMax = 16
+
 // Intervals of the loop's own work. They bound how late something is noticed, never correctness.
 const (
 	// retryInterval is when a proposal that the core or the transport refused is tried again,

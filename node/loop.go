@@ -32,6 +32,8 @@ func (n *Node) run() {
 			n.tick().takeReport(x)
 		case x := <-n.forwarded.items:
 			n.tick().takeForwarded(x)
+		case x := <-n.tasks.items:
+			n.tick().takeTask(x)
 		case x := <-n.submissions.items:
 			n.tick().takeSubmission(x)
 		case x := <-n.reads.items:
@@ -78,6 +80,7 @@ func (n *Node) gather() {
 	n.loads.each(n.takeLoad)
 	n.reports.each(n.takeReport)
 	n.forwarded.each(n.takeForwarded)
+	n.tasks.each(n.takeTask)
 	n.submissions.each(n.takeSubmission)
 	n.reads.each(n.takeRead)
 }
@@ -128,6 +131,7 @@ func (n *Node) expire() {
 	if n.lifecycle.failed() {
 		return
 	}
+	n.refuseLeaving()
 	n.expireSubmissions()
 	n.expireReads()
 }
@@ -135,7 +139,7 @@ func (n *Node) expire() {
 // deadline is when the next turn has something to do though nothing happens.
 func (n *Node) deadline() raftcore.Instant {
 	return min(n.core.Deadline(), n.proposalDeadline(), n.readDeadline(), n.purgeDeadline(),
-		n.keeping.next, n.winding.deadline)
+		n.manageDeadline(), n.keeping.next, n.winding.deadline)
 }
 
 // alarm is the timer of the loop. It is set anew only when it would fire too late: firing early

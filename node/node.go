@@ -36,6 +36,7 @@ type Node struct {
 	submissions   *mailbox[*op.Submission]
 	reads         *mailbox[*op.ReadRequest]
 	forwarded     *mailbox[[]byte]
+	tasks         *mailbox[*task]
 	events        *mailbox[event]
 	loads         *mailbox[loaded]
 	reports       *mailbox[report]
@@ -71,13 +72,14 @@ type Node struct {
 	one          [1]raftcore.Entry      // scratch
 	batch        []raftcore.Message     // scratch: what goes to one peer
 
-	origin  origin
-	intake  intake
-	reading reading
-	purging purging
-	joining joining // members, and how to reach them
-	keeping keeping // the chores: log size, members
-	winding winding // the way down
+	origin   origin
+	intake   intake
+	reading  reading
+	purging  purging
+	joining  joining  // members, and how to reach them
+	managing managing // the membership, as a leader changes it
+	keeping  keeping  // the chores: log size, members
+	winding  winding  // the way down
 
 	stopping bool
 	counters counters
@@ -163,6 +165,7 @@ func (n *Node) makeInputs() {
 	n.reads = newMailbox[*op.ReadRequest](l.ReadsMax, unlimited)
 	n.forwarded = newMailbox[[]byte](l.ForwardedMax, l.ForwardedBytesMax)
 	n.events = newMailbox[event](l.EventsMax, unlimited)
+	n.tasks = newMailbox[*task](tasksMax, unlimited)
 	n.loads = newMailbox[loaded](loadsMax, unlimited)
 	n.reports = newMailbox[report](reportsMax, unlimited)
 	n.postedDurable, n.postedApplied = newLatest(), newLatest()
@@ -174,6 +177,7 @@ func (n *Node) makeInputs() {
 func (n *Node) closeInputs() {
 	n.inbox.close()
 	n.forwarded.close()
+	n.tasks.close()
 	n.events.close()
 	n.loads.close()
 	n.reports.close()

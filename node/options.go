@@ -40,6 +40,12 @@ type Options struct {
 	// before the state is flushed, so that the log can shrink; 64 MiB.
 	FlushLogBytes int64
 
+	// PromoteAfter is for how long a learner must have been fit to vote before the leader makes it a
+	// voter; 2 s.
+	PromoteAfter time.Duration
+
+	// Greeter, when not nil, is told who the members are: see Greeter.Know.
+	Greeter *Greeter
 	// Reinvite, when not nil, is called about once a second with the configuration in force, on a
 	// goroutine of the node: see Greeter.Reinvite.
 	Reinvite func(raftcore.Config)
@@ -68,6 +74,7 @@ func (o *Options) setDefaults() {
 	orDefault(&o.Heartbeat, 50*time.Millisecond)
 	orDefault(&o.FastElection, min(30*time.Millisecond, o.ElectionTimeout))
 	orDefault(&o.RequestTimeout, 10*time.Second)
+	orDefault(&o.PromoteAfter, 2*time.Second)
 	orDefault(&o.PipelineDelay, 2*time.Millisecond)
 	orDefault(&o.LogKeepBytes, 256<<20)
 	orDefault(&o.FlushLogBytes, 64<<20)
@@ -91,7 +98,7 @@ func (o *Options) validate() error {
 	case o.Boot == 0:
 		return errors.New("node: the boot number must not be 0")
 	case o.RequestTimeout < 0 || o.ElectionTimeout < 0 || o.Heartbeat < 0 || o.FastElection < 0 ||
-		o.PipelineDelay < 0:
+		o.PipelineDelay < 0 || o.PromoteAfter < 0:
 		return errors.New("node: a time-out must not be negative")
 	case o.RequestTimeout < o.ElectionTimeout:
 		return fmt.Errorf("node: request timeout %s is shorter than the election timeout %s: "+

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"reflect"
 	"slices"
 
 	"kelek/raftcore"
@@ -17,28 +18,43 @@ import (
 type joining struct {
 	errand   errand // our own record
 	recorded []op.Member
+	retired  []op.Retired
 	differs  bool        // our own record is not what we are; checked with each report
 	complete bool        // every member has a record
 	members  []op.Member // merged, sorted by id, ourselves included
 	peers    []op.Member // what the transport was told last
+	census   *Census     // what the greeter was told last
+	joined   bool        // this node was in a configuration that was in force here
+
+	orphanWarnAt raftcore.Instant // 0: not orphaned
 }
 
 // membersReported takes what the state machine has recorded.
-func (n *Node) membersReported(recorded []op.Member) {
+func (n *Node) membersReported(recorded []op.Member, retired []op.Retired) {
 	j := &n.joining
-	j.recorded = recorded
+	j.recorded, j.retired = recorded, retired
 	own, ok := findMember(recorded, n.options.Self.ID)
-	j.differs = !ok || own != n.options.Self
+	j.differs = !ok || own != n.selfRecord()
 	n.membersChanged()
+	n.noteRemoval()
+	n.warnOrphaned()
+}
+
+// selfRecord is what this node is. Whether it stays a learner may have been decided by others.
+func (n *Node) selfRecord() op.Member {
+	self := n.options.Self
+	own, _ := findMember(n.joining.recorded, self.ID)
+	self.Standing = self.Standing || own.Standing
+	return self
 }
 
 // maybeJoin proposes what this node is, when the recorded one differs and there is a leader.
 func (n *Node) maybeJoin() {
 	j := &n.joining
-	if !j.differs || n.leader == 0 || n.stopping {
+	if !j.differs || n.leader == 0 || n.stopping || !n.member() {
 		return
 	}
-	if j.errand.run(n, &op.Op{Code: op.CodeMember, Member: n.options.Self}) {
+	if j.errand.run(n, &op.Op{Code: op.CodeMember, Member: n.selfRecord()}) {
 		j.differs = false // until the next report says otherwise
 	}
 }
@@ -52,13 +68,15 @@ func (n *Node) connectionChanged(e *event) {
 		n.resend()
 	}
 	n.membersChanged()
-	n.seen.stale = true
+	n.seen.stale, n.managing.news = true, true
 }
 
 // membersChanged merges the sources, and tells the transport when its part of it changed.
 func (n *Node) membersChanged() {
 	j := &n.joining
-	j.members = n.mergeMembers(n.transport.Hellos())
+	hellos := n.transport.Hellos()
+	j.members = n.mergeMembers(hellos)
+	j.joined = j.joined || n.member()
 	j.complete = true
 	peers := make([]op.Member, 0, len(j.members))
 	for _, m := range j.members {
@@ -73,6 +91,28 @@ func (n *Node) membersChanged() {
 		j.peers = peers
 		n.transport.SetPeers(slices.Clone(peers))
 	}
+	n.tellGreeter(hellos)
+}
+
+// tellGreeter passes on who the members are to whoever answers those who knock.
+func (n *Node) tellGreeter(hellos []wire.Hello) {
+	j := &n.joining
+	if n.options.Greeter == nil {
+		return
+	}
+	c := &Census{Members: j.members, Retired: j.retired, Joined: n.member()}
+	for _, m := range j.members {
+		up := slices.ContainsFunc(hellos, func(h wire.Hello) bool { return uint64(h.NodeID) == m.ID })
+		if up || m.ID == n.options.Self.ID {
+			c.Up = append(c.Up, m.ID)
+		}
+	}
+	if j.census != nil && reflect.DeepEqual(c, j.census) {
+		return
+	}
+	j.census = c
+	n.options.Greeter.Know(c)
+	n.transport.Announce()
 }
 
 // mergeMembers lists everybody in the configuration. A node that was invited and has no log yet has
@@ -94,16 +134,18 @@ func (n *Node) mergeMembers(hellos []wire.Hello) []op.Member {
 
 func (n *Node) mergeMember(id uint64, hellos []wire.Hello) op.Member {
 	if id == n.options.Self.ID {
-		return n.options.Self
+		return n.selfRecord()
 	}
+	recorded, known := findMember(n.joining.recorded, id)
 	for _, h := range hellos {
 		if uint64(h.NodeID) == id {
-			return op.Member{ID: id, Name: h.Name, PeerAddr: h.PeerAddr, Addr: h.Addr,
-				ClusterAddr: h.ClusterAddr, Version: h.Build}
+			m := memberOf(h)
+			m.Standing = recorded.Standing
+			return m
 		}
 	}
-	if m, ok := findMember(n.joining.recorded, id); ok {
-		return m
+	if known {
+		return recorded
 	}
 	if m, ok := findMember(n.founders, id); ok {
 		return m

@@ -39,6 +39,8 @@ type Storage interface {
 	ApplyHash() (raftcore.Index, uint64)
 	// Members lists the recorded members. Safe for concurrent use.
 	Members() ([]op.Member, error)
+	// Retired lists the nodes that have left for good. Safe for concurrent use.
+	Retired() ([]op.Retired, error)
 	// View opens a read view of what is applied now. Unless stable is set, two Gets of one view may see different,
 	// ever newer states; each of them is a state that was current during the call.
 	View(stable bool) op.View
@@ -54,6 +56,14 @@ type Transport interface {
 	Forward(to raftcore.NodeID, proposal []byte) bool
 	// SetPeers says which members there are and how to reach them; connections to others are closed.
 	SetPeers(members []op.Member)
+	// Invite sends an invitation to a node that belongs to no cluster. False: dropped.
+	Invite(to raftcore.NodeID, inv wire.Invite) bool
+	// Announce tells everybody that our hello has changed, and closes the connections to those whom we
+	// no longer accept.
+	Announce()
+	// Seek says at which addresses nodes may be found that are not members: they are dialled until the
+	// next call.
+	Seek(addrs []string)
 	// Peers reports the connections, for status.
 	Peers() []wire.PeerStatus
 	// Hellos is the last hello of each node that is connected, whoever dialled.

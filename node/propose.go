@@ -153,7 +153,7 @@ func (n *Node) mayNumber() bool {
 	o, l := &n.origin, &n.options.Limits
 	unresolved := o.window.len()
 	switch {
-	case o.waiting.len() == 0 || n.stopping:
+	case o.waiting.len() == 0 || n.stopping || n.goes():
 		return false
 	case unresolved == 0:
 		return o.pace.ready(n.now, o.waiting.len(), o.waitingOps)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -98,25 +99,52 @@ func (n *Node) roleWord(c *raftcore.Status) string {
 func (n *Node) memberStatus(m *op.Member, c *raftcore.Status,
 	peers []wire.PeerStatus) op.MemberStatus {
 	id := raftcore.NodeID(m.ID)
-	s := op.MemberStatus{Member: *m, Voter: c.Config.IsVoter(id), Self: m.ID == n.options.Self.ID,
-		ContactMs: -1}
+	s := op.MemberStatus{Member: *m, Role: roleOf(&c.Config, id), Voter: c.Config.IsVoter(id),
+		Self: m.ID == n.options.Self.ID, Leader: c.Leader != 0 && id == c.Leader, ContactMs: -1}
 	if s.Self {
-		s.Connected, s.Match, s.ContactMs = true, uint64(c.Stable), 0
+		s.Connected, s.Match, s.ContactMs, s.State = true, uint64(c.Stable), 0, "ok"
 		return s
 	}
 	for i := range peers {
-		if peers[i].ID == id {
-			s.Connected = peers[i].Connected
-			s.ContactMs = n.millisSince(peers[i].LastReceived)
+		if p := &peers[i]; p.ID == id {
+			s.Connected, s.Connects, s.DialsFailed = p.Connected, p.Connects, p.DialsFailed
+			s.ContactMs = n.millisSince(p.LastReceived)
 		}
 	}
-	for i := range c.Peers {
-		if c.Peers[i].ID == id {
-			s.Match = uint64(c.Peers[i].Match)
-			s.ContactMs = n.millisSince(c.Peers[i].Contact)
-		}
+	s.State = "down"
+	if s.Connected {
+		s.State = "ok"
+	}
+	if c.Role == raftcore.Leader {
+		n.followerStatus(&s, c, peerState(c, id))
 	}
 	return s
+}
+
+func roleOf(c *raftcore.Config, id raftcore.NodeID) op.MemberRole {
+	switch {
+	case slices.Contains(c.Voters, id):
+		return op.RoleVoter
+	case slices.Contains(c.Learners, id):
+		return op.RoleLearner
+	}
+	return op.RoleLeaving
+}
+
+// followerStatus adds what only a leader knows.
+func (n *Node) followerStatus(s *op.MemberStatus, c *raftcore.Status, p raftcore.PeerState) {
+	s.Match, s.ContactMs = uint64(p.Match), n.millisSince(p.Contact)
+	s.Lag = uint64(c.Last.Index - min(p.Match, c.Last.Index))
+	switch {
+	case n.now >= p.Contact+n.electionTimeout:
+		s.State = "down"
+	case p.State == "probing" || p.State == "snapshot":
+		s.State = p.State
+	case s.Role == op.RoleLearner && !s.Standing:
+		s.State = "catching-up"
+	default:
+		s.State = "ok"
+	}
 }
 
 // millisSince is the age of an instant, -1 when it never was.

@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -133,6 +134,9 @@ func (b *allocBackend) Propose(s *op.Submission) {
 func (b *allocBackend) Read(r *op.ReadRequest) { r.Resolve(nil) }
 func (b *allocBackend) View(bool) op.View      { return &b.view }
 func (b *allocBackend) Status() *op.Status     { return &b.status }
+func (b *allocBackend) Admin(context.Context, op.AdminRequest) (op.AdminReply, error) {
+	return op.AdminReply{}, op.NotLeaderError{}
+}
 
 type allocView struct{ value []byte }
 

@@ -19,6 +19,7 @@ const (
 	kindProposal kind = 5 // an encoded proposal of the sender
 	kindInvite   kind = 6 // wire.Invite
 	kindForeign  kind = 7 // a refusal, and the reason is wire.ErrOtherCluster
+	kindRemoved  kind = 8 // a refusal, and the reason is wire.ErrRemoved
 
 	// Of snapshot connections: see stream.go.
 	kindSnapshotHello   kind = 16 // wire.Hello: the first frame instead of kindHello

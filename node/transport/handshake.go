@@ -33,7 +33,7 @@ var errStranger = errors.New("not a kelek node")
 // refusedError is the reason that the other side gave before it hung up.
 type refusedError struct {
 	reason string
-	class  error // wire.ErrOtherCluster, wire.ErrNoSnapshot, or nil: only a person can tell
+	class  error // wire.ErrOtherCluster, ErrRemoved, ErrNoSnapshot, or nil: only a person can tell
 }
 
 func (e *refusedError) Error() string { return "refused by the peer: " + e.reason }
@@ -46,6 +46,8 @@ func refusal(k kind, payload []byte) *refusedError {
 		return &refusedError{reason: plainText(payload)}
 	case kindForeign:
 		return &refusedError{plainText(payload), wire.ErrOtherCluster}
+	case kindRemoved:
+		return &refusedError{plainText(payload), wire.ErrRemoved}
 	case kindSnapshotGone:
 		return &refusedError{plainText(payload), wire.ErrNoSnapshot}
 	}
@@ -144,6 +146,8 @@ func refuse(c net.Conn, preamble bool, reason error) {
 	switch {
 	case errors.Is(reason, wire.ErrOtherCluster):
 		k = kindForeign
+	case errors.Is(reason, wire.ErrRemoved):
+		k = kindRemoved
 	case errors.Is(reason, wire.ErrNoSnapshot):
 		k = kindSnapshotGone
 	}

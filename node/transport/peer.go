@@ -22,6 +22,8 @@ type peer struct {
 	queue   queue
 
 	sent         atomic.Uint64 // frames
+	connects     atomic.Uint64
+	dialsFailed  atomic.Uint64
 	lastReceived atomic.Uint64 // Options.Now of the last read from it
 
 	// Guarded by t.mu.
@@ -33,6 +35,11 @@ type peer struct {
 	conn      *conn  // nil: not connected
 	lastError string
 	failures  int // dials in vain: the addresses take turns. 0 again when the peer is heard of
+
+	// Why it is dialled: any of these will do, or an id of 0 while members are missing.
+	member bool
+	sought bool
+	spent  bool // it was a hint, and led to a peer that is there under its id
 
 	buf []byte // owned by the goroutine of run: frames that are about to be written
 }
@@ -72,12 +79,14 @@ func (p *peer) connectAndSend(delay *time.Duration) (addr string, err error) {
 	}
 	c, err := p.dial(addr)
 	if err != nil {
+		p.dialsFailed.Add(1)
 		p.t.mu.Lock()
 		p.failures++
 		p.t.mu.Unlock()
 		return addr, err
 	}
 	*delay = redialMin
+	p.connects.Add(1)
 	return addr, p.send(c)
 }
 
@@ -176,10 +185,10 @@ func (p *peer) check(h wire.Hello, addr string) error {
 	case p.t.members && p.id != 0 && h.NodeID != p.id:
 		return fmt.Errorf("%w: %s with id %x instead of %s with id %x", errElsewhere, h.Name,
 			uint64(h.NodeID), p.name, uint64(p.id))
-	case (!p.t.members || p.id == 0) && h.Name != p.name:
+	case (!p.t.members || p.id == 0) && p.name != "" && h.Name != p.name:
 		return fmt.Errorf("%w: %s instead of %s", errElsewhere, h.Name, p.name)
 	}
-	return p.t.bind(p, h.NodeID, addr)
+	return p.t.bind(p, &h, addr)
 }
 
 // send writes what the queue brings until the connection ends.
@@ -253,17 +262,33 @@ func (p *peer) redial() {
 	}
 }
 
-// watch reads on a connection that we dialled. Nothing but a refusal may come; what matters is the
-// end, which a killed process brings at once.
+// watch reads on a connection that we dialled. A new hello may come, or a refusal; what matters is
+// the end, which a killed process brings at once.
 func (c *conn) watch(frames *frameReader) {
 	defer c.t.running.Done()
+	for {
+		if err := c.watchFrame(frames); err != nil {
+			c.end(err)
+			c.t.leave(c)
+			return
+		}
+	}
+}
+
+func (c *conn) watchFrame(frames *frameReader) error {
 	k, payload, _, err := frames.next()
-	if err == nil {
-		err = fmt.Errorf("%w: %d", errKind, k)
+	if err != nil {
+		return err
 	}
 	if refused := refusal(k, payload); refused != nil {
-		err = refused
+		return refused
 	}
-	c.end(err)
-	c.t.leave(c)
+	if k != kindHello {
+		return fmt.Errorf("%w: %d", errKind, k)
+	}
+	h, err := decodeHello(payload)
+	if err != nil {
+		return err
+	}
+	return c.t.renew(c, h)
 }

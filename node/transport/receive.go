@@ -67,7 +67,7 @@ func (r *receiver) frame(k kind, payload []byte, owned bool) error {
 			return err
 		}
 		return r.c.t.renew(r.c, h)
-	case kindRefusal, kindForeign:
+	case kindRefusal, kindForeign, kindRemoved:
 		return refusal(k, payload)
 	}
 	return fmt.Errorf("%w: %d", errKind, k)

@@ -39,7 +39,8 @@ type Handler interface {
 	PeerError(name, addr string, err error)
 }
 
-// Hint is a node that is known by name and address only.
+// Hint is a node that is known by name and address only, or by its address alone: then anybody who
+// answers there is welcome.
 type Hint struct {
 	Name string
 	Addr string
@@ -113,7 +114,7 @@ func New(o Options, h Handler) (*Transport, error) {
 	t.table.Store(&map[raftcore.NodeID]*peer{})
 	t.mu.Lock()
 	for _, hint := range o.Hints {
-		if hint.Name != t.selfName {
+		if hint.Name != t.selfName && (hint.Name != "" || hint.Addr != own.PeerAddr) {
 			t.add(&peer{name: hint.Name, hint: hint.Addr})
 		}
 	}
@@ -157,7 +158,29 @@ func (t *Transport) Announce() {
 			}
 		} else if p := t.peerOf(h.NodeID); p != nil {
 			p.queue.sendPayload(kindHello, payload)
+		} else {
+			t.sayHello(h.NodeID, &own)
 		}
+	}
+}
+
+// sayHello repeats our hello on the connection of a node that we do not dial: it waits to become a
+// member, and has to hear who they are.
+func (t *Transport) sayHello(to raftcore.NodeID, own *wire.Hello) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || t.present[to] == nil {
+		return
+	}
+	frame := appendHello(nil, own)
+	for _, c := range t.present[to].conns {
+		t.running.Add(1)
+		go func() {
+			defer t.running.Done()
+			if err := c.writeChunks(frame); err != nil {
+				c.end(err)
+			}
+		}()
 	}
 }
 
@@ -181,6 +204,7 @@ func (t *Transport) Peers() []wire.PeerStatus {
 func (p *peer) status() wire.PeerStatus {
 	return wire.PeerStatus{ID: p.id, Name: p.name, Addr: cmp.Or(p.told, p.recorded, p.hint),
 		Connected: p.conn != nil, LastError: p.lastError, Sent: p.sent.Load(),
+		Connects: p.connects.Load(), DialsFailed: p.dialsFailed.Load(),
 		Dropped: p.queue.droppedFrames(), LastReceived: raftcore.Instant(p.lastReceived.Load())}
 }
 
@@ -197,14 +221,15 @@ func (t *Transport) SetPeers(members []op.Member) {
 	}
 	former := *t.table.Load()
 	t.members = true
-	var wanted []*peer
+	for _, p := range t.peers {
+		p.member = false
+	}
 	for i := range members {
 		if id := raftcore.NodeID(members[i].ID); id != t.self {
-			wanted = append(wanted, t.want(&members[i]))
+			t.want(&members[i])
 		}
 	}
-	t.peers = t.keep(wanted)
-	t.publish()
+	t.prune()
 	now := *t.table.Load()
 	t.mu.Unlock()
 	for _, c := range t.connectionsOf(func(id raftcore.NodeID, _ *wire.Hello) bool {
@@ -215,17 +240,20 @@ func (t *Transport) SetPeers(members []op.Member) {
 }
 
 // want finds or makes the peer of a member. Locked.
-func (t *Transport) want(m *op.Member) *peer {
+func (t *Transport) want(m *op.Member) {
 	id := raftcore.NodeID(m.ID)
 	i := slices.IndexFunc(t.peers, func(p *peer) bool { return p.id == id })
 	if i < 0 {
-		i = slices.IndexFunc(t.peers, func(p *peer) bool { return p.id == 0 && p.name == m.Name })
+		i = slices.IndexFunc(t.peers, func(p *peer) bool {
+			return p.id == 0 && p.name == m.Name && p.name != ""
+		})
 	}
 	if i < 0 {
 		t.add(&peer{})
 		i = len(t.peers) - 1
 	}
 	p := t.peers[i]
+	p.member = true
 	if moved := p.recorded != m.PeerAddr; moved {
 		p.recorded = m.PeerAddr
 		p.redial()
@@ -236,30 +264,52 @@ func (t *Transport) want(m *op.Member) *peer {
 		p.told = here.hello.PeerAddr
 	}
 	for _, hint := range t.options.Hints {
-		if hint.Name == p.name {
+		if hint.Name == p.name && hint.Name != "" {
 			p.hint = hint.Addr
 		}
 	}
-	return p
 }
 
-// keep returns the wanted peers, and those hints that may yet turn out to be one of them. The rest
-// is stopped. Locked.
-func (t *Transport) keep(wanted []*peer) []*peer {
-	lost := !t.met || slices.ContainsFunc(wanted, func(p *peer) bool {
-		return p.told == "" && p.recorded == "" && p.hint == ""
-	})
-	kept := wanted
+// prune stops the peers that nobody wants: neither members, nor sought, nor hints that may yet turn
+// out to be a member. Locked.
+func (t *Transport) prune() {
+	lost, absent := !t.met, false
 	for _, p := range t.peers {
-		switch {
-		case slices.Contains(wanted, p):
-		case lost && p.id == 0:
-			kept = append(kept, p)
-		default:
+		lost = lost || p.member && p.told == "" && p.recorded == "" && p.hint == ""
+		absent = absent || p.member && t.present[p.id] == nil
+	}
+	t.peers = slices.DeleteFunc(t.peers, func(p *peer) bool {
+		hint := p.id == 0 && !p.spent && (lost || absent && p.name == "")
+		wanted := !t.members || p.member || p.sought || hint
+		if !wanted {
 			p.stop()
 		}
+		return !wanted
+	})
+	t.publish()
+}
+
+// Seek says at which addresses nodes may be found that are not members, or not yet: they are dialled
+// until the next call.
+func (t *Transport) Seek(addrs []string) {
+	own := t.handler.Hello().PeerAddr
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return
 	}
-	return kept
+	for _, p := range t.peers {
+		p.sought = p.sought && slices.Contains(addrs, p.hint)
+	}
+	for _, addr := range addrs {
+		known := slices.ContainsFunc(t.peers, func(p *peer) bool {
+			return addr == p.told || addr == p.recorded || addr == p.hint
+		})
+		if !known && addr != own {
+			t.add(&peer{hint: addr, sought: true})
+		}
+	}
+	t.prune()
 }
 
 // meet takes note of the first node of our own cluster: hints are no longer dialled in search of
@@ -274,29 +324,29 @@ func (t *Transport) meet(h wire.Hello) {
 	first := !t.met
 	t.met = true
 	if first && t.members {
-		t.peers = t.keep(slices.DeleteFunc(slices.Clone(t.peers), func(p *peer) bool {
-			return p.id == 0
-		}))
+		t.prune()
 	}
 }
 
 // bind is called when a peer has said its id, with t.mu locked. If a member of that id is looked
 // for, the address is news of it, and the hint has done its work.
-func (t *Transport) bind(p *peer, id raftcore.NodeID, addr string) error {
+func (t *Transport) bind(p *peer, h *wire.Hello, addr string) error {
 	if p.stopped.Err() != nil {
 		return errClosed
 	}
 	for _, other := range t.peers {
-		if other != p && other.id == id {
+		if other != p && other.id == h.NodeID {
 			other.told = addr
 			other.redial()
+			p.spent = p.id == 0
+			t.prune()
 			return errClosed
 		}
 	}
-	if p.id == 0 && t.members {
+	if p.id == 0 && t.members && !p.sought {
 		return errors.New("it is not a member of the cluster")
 	}
-	p.id = id
+	p.id, p.name = h.NodeID, cmp.Or(p.name, h.Name)
 	t.publish()
 	return nil
 }
