@@ -47,6 +47,8 @@ func script(t *testing.T, c redis.UniversalClient, prefix string) {
 		t.Errorf("DEL: %d, %v", n, err)
 	}
 	pipeline(t, ctx, c, prefix)
+	transaction(t, ctx, c, "{"+prefix+"}") // one slot: go-redis checks that itself
+	increments(t, ctx, c, "{"+prefix+"}")
 }
 
 func pipeline(t *testing.T, ctx context.Context, c redis.UniversalClient, prefix string) {
@@ -65,6 +67,65 @@ func pipeline(t *testing.T, ctx context.Context, c redis.UniversalClient, prefix
 		if sum.Val() != int64(i+1) {
 			t.Fatalf("reply %d of the pipeline is %d", i, sum.Val())
 		}
+	}
+}
+
+// transaction is MULTI and EXEC with reads between the writes, and a failure that stops nobody.
+func transaction(t *testing.T, ctx context.Context, c redis.UniversalClient, prefix string) {
+	t.Helper()
+	var before, after *redis.StringCmd
+	var failed, sum *redis.IntCmd
+	_, err := c.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		before = p.Get(ctx, prefix+"tx")
+		p.Set(ctx, prefix+"tx", "text", 0)
+		failed = p.Incr(ctx, prefix+"tx")
+		after = p.Get(ctx, prefix+"tx")
+		sum = p.Incr(ctx, prefix+"sum")
+		return nil
+	})
+	if err != redis.Nil { // that of the first command
+		t.Fatalf("transaction: %v", err)
+	}
+	if before.Err() != redis.Nil || failed.Err() == nil || after.Val() != "text" || sum.Val() != 1 {
+		t.Fatalf("transaction: %v, %v, %v, %v", before, failed, after, sum)
+	}
+}
+
+// increments reads and writes optimistically from several goroutines: no increment may be lost.
+func increments(t *testing.T, ctx context.Context, c redis.UniversalClient, prefix string) {
+	t.Helper()
+	const clients, each = 4, 10
+	key := prefix + "watched"
+	add := func(tx *redis.Tx) error {
+		n, err := tx.Get(ctx, key).Int()
+		if err != nil && err != redis.Nil {
+			return err
+		}
+		_, err = tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			p.Set(ctx, key, n+1, 0)
+			return nil
+		})
+		return err
+	}
+	done := make(chan error, clients)
+	for range clients {
+		go func() {
+			var err error
+			for added := 0; added < each && (err == nil || err == redis.TxFailedErr); {
+				if err = c.Watch(ctx, add, key); err == nil {
+					added++
+				}
+			}
+			done <- err
+		}()
+	}
+	for range clients {
+		if err := <-done; err != nil {
+			t.Fatalf("WATCH: %v", err)
+		}
+	}
+	if n, err := c.Get(ctx, key).Int(); n != clients*each || err != nil {
+		t.Fatalf("%d increments are %d, %v", clients*each, n, err)
 	}
 }
 

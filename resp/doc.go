@@ -22,13 +22,22 @@
 // So a command without a pipeline costs one read, one write and one wake-up, and nothing that the
 // garbage collector would see beyond redcon's doorbell.
 //
+// # A transaction
+//
+// Between MULTI and EXEC a command is checked and copied. EXEC decides all of them; the writes are
+// one op, with what WATCH saw as conditions, and take one slot of the batch. While that op is
+// applied, Step hands over the result of one write after the other, with the view in between for
+// the reads that stand there. A transaction that only reads is a query on one stable view. WATCH
+// ends its batch, and so does an EXEC that changes the session (SELECT in it), because what comes
+// behind depends on what came of it.
+//
 // # Who owns the bytes of an argument
 //
 // The guard. Arguments point into its query buffer, from the moment they are taken until the
 // batch is answered; nothing reads into the buffer before that. Ops are encoded, so copied, when
 // they are decided. Queries use their arguments in place, also on the node's goroutine, while the
 // connection's own goroutine waits. What outlives a batch (a client's name) is copied where it is
-// kept.
+// kept, and so are the commands of a transaction.
 //
 // # What a reply promises
 //
@@ -75,5 +84,5 @@
 // # What it does not do
 //
 // No TLS (a listener that speaks it may be passed in), no ACL beyond the one password, no pub/sub
-// and no CLIENT TRACKING, hence no pushes; no MULTI, no blocking commands, no Sentinel emulation.
+// and no CLIENT TRACKING, hence no pushes; no blocking commands, no Sentinel emulation.
 package resp

@@ -26,9 +26,18 @@
 // health checks must not hang in an election; Read is linearizable; Write becomes exactly one op.
 // There is no class for commands that are not in the table: they are refused.
 //
+// # Transactions
+//
+// transaction.go. An Exec is what EXEC has decided: the outcomes of all queued commands, of which
+// the writes are one op. Keys that are watched are conditions on versions, checked when that op is
+// applied. Three things differ from Redis, and say so: a key that was absent when it was watched
+// and is absent again counts as unchanged; commands about more than their own connection cannot be
+// queued; and what reads a whole database cannot be in one transaction with a write.
+//
 // # Invariants
 //
 //   - A handler that proposes changes nothing else: it may be called again for the same command.
+//     EXEC does, and can be undone (Exec.Restore).
 //   - Functions in an Outcome are static: a command costs no closure.
 //   - Names of nodes towards cluster clients come from node ids alone, and the topology never
 //     names a leader that is not known to be one, nor an empty address.
@@ -37,7 +46,7 @@
 //
 // # What it does not do
 //
-// No MULTI, scripts, functions, pub/sub, blocking commands or collections: their commands are
+// No scripts, functions, pub/sub, blocking commands or collections: their commands are
 // unknown here. CONFIG SET changes nothing that would change results: such settings go through
 // the log.
 package command
