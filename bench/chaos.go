@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,8 @@ const (
 	chaosRequest = 3 * time.Second // --request-timeout: cut off nodes give up before the fault is over
 	chaosCheck   = 60 * time.Second
 	calmMax      = 700 * time.Millisecond // between two faults
+	visits       = 2                      // of new clients, early in a fault
+	visitGap     = 250 * time.Millisecond // at most, before each of them
 	gapMax       = time.Second            // between a fault and a second one
 	recoverMax   = 30 * time.Second       // to writes on every node once everything is repaired
 )
@@ -145,8 +148,7 @@ func (c *Chaos) play(ctx context.Context) error {
 	c.event("load", "%d clients on all nodes: registers, counters, texts, locks, deadlines; "+
 		"linearizable reads", c.load.Clients())
 	for time.Now().Before(end) {
-		calm := time.Duration(c.storm.random.Int64N(int64(calmMax)))
-		if err := sleep(ctx, calm); err != nil {
+		if err := sleep(ctx, c.storm.upTo(calmMax)); err != nil {
 			return err
 		}
 		if err := c.round(ctx); err != nil {
@@ -178,13 +180,16 @@ func (c *Chaos) form(ctx context.Context) error {
 // round is one fault, or two at once, and the recovery.
 func (c *Chaos) round(ctx context.Context) error {
 	c.load.stalls.restart()
+	leader, _ := c.cluster.Leader()
 	strikes := []*strike{c.storm.draw(c.storm.kinds)}
 	if err := c.strike(strikes[0]); err != nil {
 		return err
 	}
+	if err := c.visit(ctx, leader); err != nil {
+		return err
+	}
 	if more := c.storm.second(strikes[0].kind); len(more) > 0 && c.storm.random.IntN(3) == 0 {
-		gap := time.Duration(c.storm.random.Int64N(int64(gapMax)))
-		if err := sleep(ctx, gap); err != nil {
+		if err := sleep(ctx, c.storm.upTo(gapMax)); err != nil {
 			return err
 		}
 		strikes = append(strikes, c.storm.draw(more))
@@ -196,6 +201,9 @@ func (c *Chaos) round(ctx context.Context) error {
 		slices.Reverse(strikes)
 	}
 	for _, s := range strikes {
+		if s.end == nil {
+			continue
+		}
 		if err := sleep(ctx, c.storm.hold()/time.Duration(len(strikes))); err != nil {
 			return err
 		}
@@ -204,6 +212,21 @@ func (c *Chaos) round(ctx context.Context) error {
 		}
 	}
 	return c.recover(ctx)
+}
+
+// visit sends new clients to the node that led before the fault, and to another one, while they may
+// still believe what is no longer true. The clients that were there hang at their first write.
+func (c *Chaos) visit(ctx context.Context, leader *Node) error {
+	for range visits {
+		if err := sleep(ctx, c.storm.upTo(visitGap)); err != nil {
+			return err
+		}
+		one := c.cluster.Nodes[c.storm.random.IntN(len(c.cluster.Nodes))]
+		for _, place := range c.storm.places([]*Node{cmp.Or(leader, one), one}) {
+			c.load.Visit(place)
+		}
+	}
+	return nil
 }
 
 func (c *Chaos) strike(s *strike) error {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"kelek/bench/mesh"
 )
 
 // strike is a fault that lasts: begin breaks something, end repairs it.
@@ -15,7 +17,7 @@ type strike struct {
 	kind  string
 	what  string
 	begin func() error
-	end   func() error
+	end   func() error // nil: it is over at once
 }
 
 // Kinds of faults, as --faults names them.
@@ -41,6 +43,9 @@ type storm struct {
 
 // weights is how often a kind is drawn, compared with the others.
 var weights = map[string]int{faultKill: 4, faultPause: 3, faultStop: 1, faultPartition: 6, faultReset: 1}
+
+// visitLead is how long before the end of a pause the visitors come.
+const visitLead = 30 * time.Millisecond
 
 // draw chooses a fault among the kinds that are wanted.
 func (s *storm) draw(kinds []string) *strike {
@@ -130,7 +135,15 @@ func (s *storm) drawPause() *strike {
 	victims, who := s.victims(true)
 	return &strike{faultPause, "pause " + who,
 		func() error { return each(victims, s.cluster.Pause) },
-		func() error { return each(victims, s.cluster.Resume) }}
+		func() error {
+			// Reads that were called while the others went on, and that the node finds when it wakes up:
+			// it must not answer them before it has learned what it missed.
+			for _, place := range s.places(victims) {
+				s.load.Visit(place)
+			}
+			time.Sleep(visitLead)
+			return each(victims, s.cluster.Resume)
+		}}
 }
 
 // drawStop ends one node in order.
@@ -154,19 +167,22 @@ func (s *storm) drawPartition() *strike {
 		leader = n.Name
 	}
 	c := drawCut(s.random, strings.Fields(s.cluster.names()), leader)
-	resets := s.random.IntN(3) == 0 // the connections do not survive it
-	if resets {
-		c.what += ", then reset"
+	// The connections may live through it, break at once, or break when it is over.
+	var first, last []mesh.Link
+	switch s.random.IntN(4) {
+	case 0, 1:
+		first, c.what = c.links, c.what+", reset"
+	case 2:
+		last, c.what = c.links, c.what+", reset at the end"
 	}
 	return &strike{faultPartition, c.what,
 		func() error {
 			s.cluster.mesh.Cut(c.links)
+			s.cluster.mesh.Reset(first)
 			return nil
 		},
 		func() error {
-			if resets {
-				s.cluster.mesh.Reset(c.links)
-			}
+			s.cluster.mesh.Reset(last)
 			s.cluster.mesh.Heal()
 			return nil
 		}}
@@ -179,13 +195,16 @@ func (s *storm) drawReset() *strike {
 		func() error {
 			s.cluster.mesh.Reset(between(names, names))
 			return nil
-		},
-		func() error { return nil }}
+		}, nil}
 }
 
 // hold is how long a fault lasts: from below an election time-out to several of them.
 func (s *storm) hold() time.Duration {
-	return 200*time.Millisecond + time.Duration(s.random.Int64N(int64(2800*time.Millisecond)))
+	return 200*time.Millisecond + s.upTo(2800*time.Millisecond)
+}
+
+func (s *storm) upTo(limit time.Duration) time.Duration {
+	return time.Duration(s.random.Int64N(int64(limit)))
 }
 
 func each(nodes []*Node, act func(*Node) error) error {

@@ -56,9 +56,20 @@ func (s *shrinker) illegal(h history) bool {
 	return h.check(s.first, limit) == porcupine.Illegal
 }
 
+// readable is how long a history may be whose beginning is kept, because it tells more.
+const readable = 4
+
 func (s *shrinker) shrink(h history) history {
 	h = s.endEarly(h)
-	h = s.beginLate(h)
+	whole := s.thin(h)
+	if len(whole.records) <= readable {
+		return whole
+	}
+	return s.thin(s.beginLate(h))
+}
+
+// thin leaves single records out until none can be.
+func (s *shrinker) thin(h history) history {
 	for {
 		before := len(h.records)
 		for i := len(h.records) - 1; i >= 0; i-- {

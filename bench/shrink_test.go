@@ -22,11 +22,11 @@ func TestShrinking(t *testing.T) {
 			2 10-11 get k    b
 			3 12-13 get k    a
 			1 14-15 set k d  ok
-			1 16-17 get k    d`, "get k -> b, get k -> a"},
+			1 16-17 get k    d`, "set k a, set k b, get k -> a"},
 		{"a lost write", `
 			1 0-1   set k a  ok
 			1 2-3   set k b  ok
-			2 4-5   get k    a`, "set k b, get k -> a"},
+			2 4-5   get k    a`, "set k a, set k b, get k -> a"},
 		{"a value nobody wrote", `
 			1 0-1   set k a  ok
 			2 2-3   get k    z
@@ -43,13 +43,17 @@ func TestShrinking(t *testing.T) {
 			1 0-1   append t a, 2
 			2 2-3   append t b, 4
 			1 4-5   append t c, 6
-			2 6-7   append t d, 6
-			2 8-9   get t       a,b,d,`, "append t c, -> 6, append t d, -> 6"},
+			2 6-7   append t d, 8
+			1 8-9   append t e, 10
+			1 8-9   append t f, 12
+			2 10-11 append t g, 14
+			2 12-13 append t h, 14
+			2 14-15 get t       a,b,c,d,e,f,h,`, "append t g, -> 14, append t h, -> 14"},
 		{"two locks", `
 			1 0-1   setnx k a ok
 			1 2-3   del k     1
 			2 4-9   setnx k b ok
-			3 5-8   setnx k c ok`, "setnx k b, setnx k c"},
+			3 5-8   setnx k c ok`, "setnx k a, del k -> 1, setnx k b, setnx k c"},
 	} {
 		verdict := checkHistory(parseHistory(t, test.history), time.Minute)
 		small, of := smallest(verdict.illegal)
@@ -68,7 +72,7 @@ func TestShrinking(t *testing.T) {
 
 func brief(r *record) string {
 	name := map[action]string{actGet: "get", actSet: "set", actSetNX: "setnx", actIncr: "incr",
-		actAppend: "append"}[r.act]
+		actAppend: "append", actDel: "del"}[r.act]
 	text := strings.TrimSpace(fmt.Sprintf("%s %s %s", name, r.key, r.arg))
 	if answer := strings.Trim(r.answer(), `"`); answer != "OK" {
 		text += " -> " + answer

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -37,6 +38,14 @@ func (s *slot) take() string {
 }
 
 func (s *slot) key() string { return fmt.Sprintf("%s:%d", s.name, s.generation) }
+
+// readAct is how the object is read.
+func (s *slot) readAct() action {
+	if slices.Contains(s.acts, actBoth) {
+		return actBoth
+	}
+	return actGet
+}
 
 // doubt says that a command on an object has no known outcome.
 func (s *slot) doubt(key string) {

@@ -74,6 +74,14 @@ func (c *worker) once() {
 	}
 }
 
+// visit reads one object on a connection of its own.
+func (c *worker) visit(s *slot) {
+	if c.connect(context.Background()) {
+		c.work(s, record{act: s.readAct(), key: s.take()})
+		c.conn.Close() // nothing is under way
+	}
+}
+
 // connect makes sure that there is a connection to the own place, which may be down for long.
 func (c *worker) connect(ctx context.Context) bool {
 	addr := *c.place.addr.Load()

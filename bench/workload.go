@@ -30,7 +30,8 @@ type Workload struct {
 	Patient bool
 
 	places  []*place
-	clients []*worker
+	slots   []*slot   // of all groups
+	clients []*worker // Start and Visit add to them, on the goroutine of the caller
 	begin   time.Time
 	stalls  stall
 	stop    context.CancelFunc
@@ -85,6 +86,7 @@ func (w *Workload) Start(ctx context.Context, addrs []string) {
 	}
 	for group := range w.Groups {
 		slots := newSlots(fmt.Sprintf("%s:%d", w.Prefix, group))
+		w.slots = append(w.slots, slots...)
 		for i := range len(addrs) * perNode {
 			id := len(w.clients)
 			c := &worker{load: w, id: id, place: w.places[i%len(addrs)], slots: slots,
@@ -105,6 +107,21 @@ func (w *Workload) Move(place int, name, addr string) {
 	w.places[place].addr.Store(&addr)
 }
 
+// Visit lets new clients come to a place, read every shared object once, and go.
+func (w *Workload) Visit(place int) {
+	for _, s := range w.slots {
+		id := len(w.clients)
+		c := &worker{load: w, id: id, place: w.places[place],
+			random: rand.New(rand.NewPCG(w.Seed, uint64(id)))}
+		w.clients = append(w.clients, c)
+		w.done.Add(1)
+		go func() {
+			defer w.done.Done()
+			c.visit(s)
+		}()
+	}
+}
+
 // Stop ends the load; every client finishes its command first.
 func (w *Workload) Stop() {
 	w.stop()
@@ -114,7 +131,7 @@ func (w *Workload) Stop() {
 	}
 }
 
-// Clients is how many there are.
+// Clients is how many there are, or were.
 func (w *Workload) Clients() int { return len(w.clients) }
 
 // Expect runs a fault of some nodes. What their clients lose meanwhile is no failure: a connection
