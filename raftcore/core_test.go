@@ -255,6 +255,53 @@ func TestATransferThatGetsNowhereIsGivenUp(t *testing.T) {
 	}
 }
 
+// Mistake 65, M20: a transfer belongs to the term it was begun in.
+func TestATransferThatATermChangeInterruptsIsForgotten(t *testing.T) {
+	c := newCluster(t, 3)
+	c.lead(1)
+	c.pass(100 * Millisecond)
+	c.cut[[2]NodeID{1, 3}], c.cut[[2]NodeID{3, 1}] = true, true
+	if err := c.nodes[1].core.TransferLeadership(3); err != nil {
+		t.Fatal(err)
+	}
+	c.campaignOthers(2)
+	c.heal()
+	c.pass(200 * Millisecond)
+	c.campaignOthers(1)
+	if err := c.propose(1, "x"); err != nil {
+		t.Fatal(err)
+	}
+	c.deliver()
+	c.expectApplied(1, "x")
+}
+
+func TestATransferGoesToAVoterOfTheNewHalf(t *testing.T) {
+	c := newCluster(t, 5)
+	c.lead(1)
+	c.pass(100 * Millisecond)
+	c.nodes[1].slow = true
+	c.partition(4)
+	if err := c.change(ids(1, 4, 5), nil); err != nil {
+		t.Fatal(err)
+	}
+	c.deliver()
+	if to := c.nodes[1].core.mostCaughtUp(); to != 5 { // 4 is behind, 2 and 3 are on their way out
+		t.Fatalf("n%d would lead next\n%s", to, c.describe())
+	}
+}
+
+// Mistake 26, M26: what a heartbeat says of the commit index counts up to where the logs agree.
+func TestAHeartbeatCommitsNothingThatDoesNotMatch(t *testing.T) {
+	c := newCluster(t, 3)
+	c.give(1, HardState{Term: 2}, 1, 1, 2, 2)
+	answer := c.ask(Message{Kind: AppendEntries, From: 2, To: 1, Term: 3, Prev: Pos{3, 4}, Commit: 4, Epoch: 1,
+		Round: 1})
+	expect(t, "rejected", answer.Reject, true)
+	expect(t, "commit", c.nodes[1].core.commit, 0)
+	c.ask(Message{Kind: AppendEntries, From: 2, To: 1, Term: 3, Prev: Pos{1, 2}, Commit: 4, Epoch: 1, Round: 2})
+	expect(t, "commit", c.nodes[1].core.commit, 2)
+}
+
 func TestReadsOnLeaderAndFollowerSeeEveryEarlierCommit(t *testing.T) {
 	c := newCluster(t, 3)
 	c.lead(1)

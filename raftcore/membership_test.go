@@ -245,3 +245,56 @@ func TestALeaderWhoseRemovalIsCommittedChangesNothingMore(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Mistake 41: the candidate's configuration decides whose vote counts. A voter that is still a learner
+// by its own log, or knows no configuration at all, has to vote.
+func TestAVoterThatDoesNotKnowItIsOneVotes(t *testing.T) {
+	c := newCluster(t, 2)
+	c.lead(1)
+	c.add(3)
+	if err := c.change(ids(1, 2), ids(3)); err != nil {
+		t.Fatal(err)
+	}
+	c.pass(300 * Millisecond)
+	c.cut[[2]NodeID{1, 3}] = true // n3 learns nothing of its promotion
+	if err := c.change(ids(1, 2, 3), nil); err != nil {
+		t.Fatal(err)
+	}
+	c.pass(300 * Millisecond)
+	if config := c.nodes[3].core.config(); config.IsVoter(3) {
+		t.Fatalf("n3 knows %v", *config)
+	}
+	c.crash(1)
+	c.pass(5 * Second)
+	if c.leader() != 2 {
+		t.Fatal(c.describe())
+	}
+}
+
+// Mistake 43: one voter in one half does not make a lone voter.
+func TestALoneVoterDecidesNothingAloneOnceTheOtherHalfHasThree(t *testing.T) {
+	c := newCluster(t, 1)
+	c.add(2)
+	c.add(3)
+	if err := c.change(ids(1), ids(2, 3)); err != nil {
+		t.Fatal(err)
+	}
+	c.pass(300 * Millisecond)
+	c.partition(1)
+	if err := c.change(ids(1, 2, 3), nil); err != nil {
+		t.Fatal(err)
+	}
+	commit := c.nodes[1].core.commit
+	if err := c.nodes[1].core.ReadIndex(1); err != nil {
+		t.Fatal(err)
+	}
+	c.propose(1, "x")
+	c.pass(500 * Millisecond)
+	if m := c.nodes[1]; m.core.commit != commit || len(m.reads) != 0 {
+		t.Fatalf("n1 commits up to %d and reads at %v alone", m.core.commit, m.reads)
+	}
+	c.pass(2 * Second)
+	if c.nodes[1].core.role == Leader {
+		t.Fatal("n1 leads alone")
+	}
+}

@@ -81,7 +81,7 @@ func (c *Core) maybeEndSnapshot(p *progress) {
 	if p.state != snapshotting || p.match < c.log.base.Index {
 		return
 	}
-	p.snapshot, p.catchUp, p.next = SnapshotMeta{}, c.log.last.Index, p.match+1
+	p.snapshot, p.catchUp = SnapshotMeta{}, c.log.last.Index
 	p.becomeReplicating()
 }
 
@@ -159,7 +159,6 @@ func (c *Core) wantSnapshot(m *Message) {
 // answerOffer says how much of the committed log is durable here. Answers that claim anything
 // while an install is in flight wait for it (send).
 func (c *Core) answerOffer(to NodeID, epoch Index, round uint64, s *SnapshotMeta, promise durability) {
-	c.roundEchoed = max(c.roundEchoed, round)
 	c.send(Message{Kind: InstallSnapshotResponse, To: to, Term: c.hard.Term,
 		Match: min(c.commit, c.log.stable), Epoch: epoch, Round: round, Lease: c.promise(),
 		Snapshot: SnapshotMeta{ID: s.ID, Pos: s.Pos}}, promise)
@@ -205,7 +204,6 @@ func (c *Core) install(e *Effects) {
 	c.fetch = fetching{}
 	c.log.reset(f.Meta.Pos, f.Meta.Stamp)
 	c.commit, c.applying, c.applied = at, at, at
-	c.applyingBytes, c.replaying = 0, 0
 	c.configs.reset(&f.Meta)
 	c.changed = true
 	e.snapshot = f.Meta

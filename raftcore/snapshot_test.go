@@ -97,6 +97,11 @@ func TestASnapshotIsAskedForOnceAndOfferedOncePerHeartbeat(t *testing.T) {
 		if n := c.sent(InstallSnapshot, 3); n != 1 {
 			t.Fatalf("heartbeat %d: %d offers", beat, n)
 		}
+		for _, m := range c.take(1, 3) {
+			if m.Kind == AppendEntries && m.Prev != (Pos{}) {
+				t.Fatalf("%s asks for what is compacted", m.String())
+			}
+		}
 		c.wire = nil
 		c.now = leader.core.Deadline()
 		leader.core.Tick(c.now, c.clock)
@@ -146,6 +151,46 @@ func TestWhatFailedIsTriedAgain(t *testing.T) {
 	follower.core.SnapshotFetched(newer)
 	c.pass(200 * Millisecond)
 	c.expectApplied(3, want...)
+}
+
+func TestTheNewestSnapshotCountsUntilTheCallerHoldsNone(t *testing.T) {
+	c, _ := lagging(t, 10)
+	c.files.manual = true
+	leader := c.nodes[1]
+	newest := c.takeSnapshot(leader)
+	older := newest
+	older.ID, older.Pos.Index = 77, 12
+	leader.core.SnapshotTaken(older)
+	var s Status
+	if leader.core.Status(&s); s.Snapshot.ID != newest.ID {
+		t.Fatalf("snapshot %d counts", s.Snapshot.ID)
+	}
+	leader.core.SnapshotTaken(SnapshotMeta{})
+	c.heal()
+	c.pass(200 * Millisecond)
+	if leader.snapshots.wanted != 1 || c.nodes[3].snapshots.fetches != 0 {
+		t.Fatalf("wanted %d, fetched %d", leader.snapshots.wanted, c.nodes[3].snapshots.fetches)
+	}
+}
+
+// What comes late from before the snapshot does not change what is offered.
+func TestALateRejectionDoesNotRestartASnapshot(t *testing.T) {
+	c, _ := lagging(t, 10)
+	c.files.manual = true
+	c.heal()
+	first := c.takeSnapshot(c.nodes[1])
+	c.pass(200 * Millisecond)
+	c.propose(1, "y")
+	c.deliver()
+	c.takeSnapshot(c.nodes[1])
+	for _, reject := range []bool{true, false} {
+		c.nodes[1].core.Step(&Message{Kind: AppendEntriesResponse, From: 3, To: 1, Term: 2, Prev: Pos{2, 12},
+			Reject: reject, Hint: Pos{2, 11}, Epoch: 1})
+		c.drain(c.nodes[1])
+		if p := c.peer(3); p.state != snapshotting || p.snapshot.ID != first.ID {
+			t.Fatalf("%s, offered %d", p.state, p.snapshot.ID)
+		}
+	}
 }
 
 // A receiver that is slow must not be offered something newer each time: it would never finish.
@@ -241,6 +286,40 @@ func TestAnOfferOfWhatTheLogHoldsInstallsNothing(t *testing.T) {
 	}
 }
 
+func TestAnOfferIsAnsweredWithWhatIsDurable(t *testing.T) {
+	c := newCluster(t, 3)
+	c.lead(1)
+	c.pass(100 * Millisecond)
+	n3 := c.nodes[3]
+	n3.slow = true
+	c.step(Message{Kind: AppendEntries, From: 1, To: 3, Term: 2, Prev: Pos{2, 2}, Epoch: 1,
+		Entries: entriesOf(3, 2)})
+	answer := c.ask(c.offer(3, 9, Pos{2, 3}))
+	expect(t, "commit", n3.core.commit, 3)
+	expect(t, "match", answer.Match, 2)
+}
+
+func TestAnOfferThatSaysNothingUsefulIsNotFetched(t *testing.T) {
+	c := newCluster(t, 3)
+	c.lead(1)
+	c.pass(100 * Millisecond)
+	nameless, senseless := c.offer(3, 0, Pos{2, 9}), c.offer(3, 9, Pos{2, 9})
+	senseless.Snapshot.Config = Config{}
+	for _, offer := range []Message{nameless, senseless} {
+		expect(t, "match", c.ask(offer).Match, 2)
+		expect(t, "fetches", c.nodes[3].snapshots.fetches, 0)
+	}
+}
+
+func TestAnOfferOfAnOlderTermIsToldTheTerm(t *testing.T) {
+	c, n3, offer := offered(t)
+	offer.Term = 2
+	answer := c.ask(offer)
+	expect(t, "rejected", answer.Reject, true)
+	expect(t, "term", answer.Term, 3)
+	expect(t, "fetches", n3.snapshots.fetches, 0)
+}
+
 func TestASnapshotAtACommittedIndexOfAnotherTermStopsTheNode(t *testing.T) {
 	c := newCluster(t, 3)
 	c.lead(1)
@@ -280,13 +359,21 @@ func TestAnInstalledSnapshotReplacesTheLogAndItsConfigurations(t *testing.T) {
 	if f := n3.snapshots.fetch; f.From != 1 || f.Term != 4 || f.Meta.ID != 9 || f.Meta.ConfigIndex != 17 {
 		t.Fatalf("fetches %+v", f)
 	}
+	offer.Epoch, offer.Round = 5, 8
 	answer = c.ask(offer)
 	expect(t, "fetches after the same offer again", n3.snapshots.fetches, 1)
 	n3.core.SnapshotFetched(offer.Snapshot)
+	n3.core.Drain(&n3.effects)
+	if state := n3.effects.State; state == nil || !slices.Equal(state.Config.Learners, ids(7)) {
+		t.Fatalf("announced %v", state)
+	}
+	c.perform(n3, &n3.effects)
 	c.drain(n3)
 	answers := c.take(3, 1)
 	expect(t, "answers", len(answers), 1)
 	expect(t, "match", answers[0].Match, 22)
+	expect(t, "epoch", answers[0].Epoch, 5)
+	expect(t, "round", answers[0].Round, 8)
 	core := n3.core
 	if core.log.base != (Pos{2, 22}) || core.log.last != core.log.base || core.commit != 22 ||
 		core.applied != 22 || core.log.lastStamp != 1000 || len(core.log.tail) != 0 {
@@ -295,9 +382,6 @@ func TestAnInstalledSnapshotReplacesTheLogAndItsConfigurations(t *testing.T) {
 	stack := core.configs.stack
 	if len(stack) != 1 || stack[0].Pos.Index != 17 || !slices.Equal(stack[0].Config.Voters, ids(1, 2, 3)) {
 		t.Fatalf("configurations %v", stack)
-	}
-	if config := n3.effects.State; config != nil && len(config.Config.Learners) != 1 {
-		t.Fatalf("announced %v", config.Config)
 	}
 	c.step(Message{Kind: AppendEntries, From: 1, To: 3, Term: 4, Prev: Pos{2, 22}, Epoch: 1, Round: 5,
 		Entries: entriesOf(23, 4, 4), Commit: 24})
@@ -341,6 +425,36 @@ func TestNothingIsClaimedOrAppliedBeforeAnInstalledSnapshotIsDurable(t *testing.
 	c.restart(3)
 	expect(t, "last entry after a crash before", n3.core.log.last, Pos{3, 32})
 	expect(t, "configuration after a crash before", n3.core.configs.current().Pos.Index, 32)
+}
+
+// The log may get there while the snapshot is on its way. Then it holds entries that were acknowledged.
+func TestALogThatHoldsTheSnapshotsPositionIsNotReplaced(t *testing.T) {
+	c, n3, offer := offered(t)
+	c.step(offer)
+	c.step(Message{Kind: AppendEntries, From: 1, To: 3, Term: 4, Prev: Pos{2, 2}, Epoch: 1, Round: 5,
+		Entries: entriesOf(3, slices.Repeat([]Term{2}, 28)...)})
+	n3.core.SnapshotFetched(offer.Snapshot)
+	c.drain(n3)
+	if n3.core.log.last != (Pos{2, 30}) || n3.core.log.base.Index != 0 || n3.snapshots.fetches != 2 {
+		t.Fatalf("log %s..%s, %d fetches", n3.core.log.base, n3.core.log.last, n3.snapshots.fetches)
+	}
+}
+
+// A write that was in flight makes nothing durable any more, whatever index it ended at.
+func TestWritesInFlightBringNothingAfterAnInstall(t *testing.T) {
+	c, n3, offer := offered(t)
+	n3.slow = true
+	c.step(Message{Kind: AppendEntries, From: 2, To: 3, Term: 3, Prev: Pos{3, 32}, Epoch: 1, Round: 1,
+		Entries: entriesOf(33, 3, 3)})
+	c.step(offer)
+	n3.core.SnapshotFetched(offer.Snapshot)
+	c.drain(n3)
+	c.sync(n3, 1)
+	c.drain(n3)
+	expect(t, "stable", n3.core.log.stable, 22)
+	c.sync(n3, len(n3.writes))
+	c.drain(n3)
+	expect(t, "last on disk", n3.base.Pos, Pos{2, 22})
 }
 
 // Mistake 50: an install never overtakes what is at the applier, and nothing more is handed to it.
@@ -445,6 +559,9 @@ func TestAnOfferIsASignOfLifeAndItsAnswerConfirmsReads(t *testing.T) {
 	c.pass(5 * Second) // only n3 is there, and its snapshot never arrives
 	if c.leader() != 1 || leader.core.hard.Term != term || c.nodes[3].core.leader != 1 {
 		t.Fatalf("n3 waits for a snapshot, and that costs the leadership\n%s", c.describe())
+	}
+	if p := leader.core.lead.peer(3); p.round != leader.core.lead.round {
+		t.Fatalf("round %d of %d is echoed", p.round, leader.core.lead.round)
 	}
 	if err := leader.core.ReadIndex(5); err != nil {
 		t.Fatal(err)

@@ -1,5 +1,7 @@
 package raftcore
 
+import "slices"
+
 // TransferLeadership hands leadership to a voter (dissertation, 3.10); to the most caught-up one when
 // to is 0. Proposals pause until the new leader is known, or until an election time-out has passed
 // and this node leads on.
@@ -23,13 +25,14 @@ func (c *Core) TransferLeadership(to NodeID) error {
 	return nil
 }
 
-// mostCaughtUp is the voter with the highest match among those heard from lately; 0 when there is none.
+// mostCaughtUp is the voter with the highest match among those heard from lately, and not on its way
+// out; 0 when there is none.
 func (c *Core) mostCaughtUp() NodeID {
 	best, match := NodeID(0), Index(0)
 	for i := range c.lead.peers {
 		p := &c.lead.peers[i]
 		live := c.now < p.contact+c.options.ElectionTimeout
-		if live && c.config().IsVoter(p.id) && (best == 0 || p.match > match) {
+		if live && slices.Contains(c.config().Voters, p.id) && (best == 0 || p.match > match) {
 			best, match = p.id, p.match
 		}
 	}
