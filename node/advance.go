@@ -23,6 +23,7 @@ func (n *Node) advance() {
 // of it.
 func (n *Node) feed() bool {
 	n.maybePurge()
+	n.maybeTake()
 	n.maybeJoin()
 	managed := n.maybeManage()
 	proposed := n.propose()
@@ -39,6 +40,7 @@ func (n *Node) feed() bool {
 //	        durable
 //	apply   committed and durable entries go to the applier, with the own proposals in them
 //	answer  reads whose index is applied; writes are answered by the applier
+//	carry   snapshots: take one, fetch one
 func (n *Node) perform(e *raftcore.Effects) {
 	if e.Write != nil {
 		n.startWrite(e.Write)
@@ -46,7 +48,7 @@ func (n *Node) perform(e *raftcore.Effects) {
 	n.send(e.Messages)
 	n.startApply(e.Apply)
 	for _, request := range e.Load {
-		n.startLoad(request)
+		n.helpers.load(request)
 	}
 	for _, id := range e.LostReads {
 		n.readLost(id)
@@ -55,6 +57,7 @@ func (n *Node) perform(e *raftcore.Effects) {
 		n.readReady(ready)
 	}
 	n.serveReads()
+	n.carrySnapshots(e)
 	if e.State != nil {
 		n.stateChanged(e.State)
 	}
@@ -113,6 +116,9 @@ func (n *Node) startWrite(w *raftcore.Write) {
 	t := n.writeTasks.Get().(*writeTask)
 	t.fill(w)
 	n.writerBytes.Add(int64(t.bytes))
+	if w.Snapshot != nil {
+		n.installBegun(w)
+	}
 	n.helpers.write(t)
 }
 
@@ -135,6 +141,9 @@ func (n *Node) stateChanged(s *raftcore.StateChange) {
 	}
 	if led && !n.leading() || term != s.Term {
 		n.resetIntake()
+	}
+	if led && (!n.leading() || term != s.Term) {
+		n.forgetSnapshots()
 	}
 	if leader != s.Leader || term != s.Term {
 		n.leaderChanged()

@@ -1,8 +1,8 @@
 package node
 
 import (
+	"errors"
 	"fmt"
-	"time"
 
 	"kelek/raftcore"
 	"kelek/store/op"
@@ -13,9 +13,16 @@ import (
 type keeping struct {
 	next  raftcore.Instant // when the next chores are due; never while they are done
 	flush bool             // the next ones shall make the applied state durable first
-	loads int              // reads of the log for slow peers that are out
+	again bool             // those under way are about a state that has gone
 
 	warnedAt raftcore.Instant // 0: never
+}
+
+// hurry makes the next chores due at once.
+func (k *keeping) hurry() {
+	if k.again = k.next == never; !k.again {
+		k.next = 0
+	}
 }
 
 // choreRequest is what shall be done, and report what was found.
@@ -26,6 +33,8 @@ type choreRequest struct {
 
 type report struct {
 	durableApplied raftcore.Index
+	compactTarget  raftcore.Index // what comes after it is LogKeepBytes, or all of the log
+	logBytes       int64
 	members        []op.Member
 	retired        []op.Retired
 }
@@ -69,6 +78,8 @@ func (n *Node) chore(request choreRequest) (r report, err error) {
 	if r.durableApplied, err = n.storage.DurableApplied(); err != nil {
 		return r, fmt.Errorf("read the durable applied index: %w", err)
 	}
+	r.logBytes = n.storage.LogBytes()
+	r.compactTarget = n.storage.CompactTarget(n.options.LogKeepBytes)
 	if r.members, err = n.storage.Members(); err != nil {
 		return r, fmt.Errorf("read the members: %w", err)
 	}
@@ -82,52 +93,62 @@ func (n *Node) takeReport(r report) {
 	n.reports.release(1, 0)
 	n.membersReported(r.members, r.retired)
 	n.core.Status(&n.seen.core)
-	n.maybeCompact(r.durableApplied)
+	n.tidyShelf(&n.seen.core)
+	n.maybeCompact(&r)
 	n.maybeFlush(r.durableApplied)
 	n.keeping.next = n.now + n.choresAgain()
 }
 
 func (n *Node) choresAgain() raftcore.Instant {
-	if n.joining.complete && n.member() {
+	switch {
+	case n.keeping.again:
+		n.keeping.again = false
+		return 0
+	case n.joining.complete && n.member():
 		return raftcore.Instant(choresInterval)
 	}
 	return raftcore.Instant(choresSoon)
 }
 
-// maybeCompact forgets the part of the log that nobody needs: it is durable in the own state, and
-// on the disk of every member. That holds for followers as for the leader, since each of them may
-// lead next, and nothing but a log brings a member up to date. So a member that is down keeps the
-// logs of all others from shrinking, which warnLagging tells.
-func (n *Node) maybeCompact(durable raftcore.Index) {
+// maybeCompact forgets the part of the log that is durable in the own state and that either every
+// member holds on its disk, or that lies before the LogKeepBytes that are kept for members which are
+// down or slow. Beyond them a member gets a snapshot, whoever leads by then, so every node may judge
+// by its own log.
+//
+// While a snapshot is on its way, a leader keeps what its receiver needs afterwards: or it would be
+// too late again and again. That has a limit too, or one slow receiver would fill the disk.
+func (n *Node) maybeCompact(r *report) {
 	s := &n.seen.core
-	n.warnLagging(s)
-	upTo := min(durable, s.Floor)
-	// A load of an earlier leadership may still read below. It is over in a moment.
-	if upTo < s.First+compactStep || n.keeping.loads > 0 {
+	upTo := min(r.durableApplied, max(s.Floor, r.compactTarget))
+	if s.Held != 0 && r.logBytes <= n.holdBytes() {
+		upTo = min(upTo, s.Held)
+	} else if s.Held != 0 && upTo > s.Held {
+		n.warnUnheld(r.logBytes)
+	}
+	if upTo < s.First+raftcore.Index(n.options.Limits.CompactEntriesMin) {
 		return
 	}
 	n.core.Compact(upTo)
 	n.helpers.compact(upTo)
 }
 
-// warnLagging names, on the leader, the member for whose sake the log grows past its limit.
-func (n *Node) warnLagging(s *raftcore.Status) {
-	if !n.leading() {
+// holdBytes is how large the log may grow for the sake of a snapshot on its way: twice what is kept
+// anyway, and at least as large as the snapshot, which takes its time.
+func (n *Node) holdBytes() int64 {
+	_, snapshotBytes := n.shelf.use()
+	return max(2*n.options.LogKeepBytes, snapshotBytes)
+}
+
+// warnUnheld tells, now and then, that a snapshot on its way will be of no use.
+func (n *Node) warnUnheld(logBytes int64) {
+	k := &n.keeping
+	if k.warnedAt != 0 && n.now < k.warnedAt+raftcore.Instant(warnInterval) {
 		return
 	}
-	logBytes := n.storage.LogBytes()
-	slowest := raftcore.PeerState{Match: s.Last.Index}
-	for _, p := range s.Peers {
-		if p.Match <= slowest.Match {
-			slowest = p
-		}
-		if p.State == "snapshot" {
-			n.warnSlowest(p, logBytes, "needs entries that are compacted, and cannot catch up")
-		}
-	}
-	if logBytes > n.options.LogKeepBytes && slowest.Match+compactStep < s.Applied {
-		n.warnSlowest(slowest, logBytes, "lags behind, so the log grows past its limit")
-	}
+	k.warnedAt = n.now
+	n.logger.Warn().Int64("log_bytes", logBytes).Int64("limit_bytes", n.holdBytes()).
+		Msg("the log outgrows a snapshot on its way, which has to be taken again: raise " +
+			"--log-keep-bytes or --snapshot-rate")
 }
 
 // entriesOf estimates how many entries of the log make up so many bytes.
@@ -137,19 +158,6 @@ func entriesOf(bytes, logBytes int64, s *raftcore.Status) raftcore.Index {
 		return s.Last.Index
 	}
 	return raftcore.Index(float64(bytes) / float64(logBytes) * float64(count))
-}
-
-// warnSlowest names the member for whose sake the log is kept, now and then.
-func (n *Node) warnSlowest(p raftcore.PeerState, logBytes int64, what string) {
-	k := &n.keeping
-	if k.warnedAt != 0 && n.now < k.warnedAt+raftcore.Instant(warnInterval) {
-		return
-	}
-	k.warnedAt = n.now
-	n.logger.Warn().Str("member", n.nameOf(p.ID)).Uint64("match", uint64(p.Match)).
-		Dur("silent", time.Duration(n.now-min(n.now, p.Contact))).
-		Int64("log_bytes", logBytes).Int64("limit_bytes", n.options.LogKeepBytes).
-		Msg("member " + what)
 }
 
 // maybeFlush asks for a flush of the state when too much log would have to be replayed after a
@@ -163,17 +171,12 @@ func (n *Node) maybeFlush(durable raftcore.Index) {
 	n.keeping.flush = s.Applied-durable > allowed
 }
 
-// startLoad asks for entries that are no longer in memory.
-func (n *Node) startLoad(request raftcore.LoadRequest) {
-	n.keeping.loads++
-	n.helpers.load(request)
-}
-
-// doLoads runs on the loader's goroutine.
+// doLoads runs on the loader's goroutine. What was compacted meanwhile is answered with nothing: the
+// core finds that it has to send a snapshot.
 func (n *Node) doLoads(requests []raftcore.LoadRequest) {
 	for _, request := range requests {
 		entries, err := n.storage.Entries(request.Range, request.Bytes)
-		if err != nil {
+		if err != nil && !errors.Is(err, op.ErrCompacted) {
 			n.fail(fmt.Errorf("read entries %d..%d for a peer: %w",
 				request.Range.First, request.Range.Last, err))
 			return
@@ -184,6 +187,5 @@ func (n *Node) doLoads(requests []raftcore.LoadRequest) {
 
 func (n *Node) takeLoad(x loaded) {
 	n.loads.release(1, 0)
-	n.keeping.loads--
 	n.core.Loaded(x.request, x.entries)
 }

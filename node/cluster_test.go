@@ -21,6 +21,7 @@ type cluster struct {
 	members []*member
 	founder raftcore.Entry
 	options func(*Options)
+	streams int // of snapshots that were begun
 }
 
 // member is one node and the work that its helpers have not done yet.
@@ -38,11 +39,16 @@ type member struct {
 	applies  []*applyTask
 	loads    []raftcore.LoadRequest
 	chores   []choreRequest
+	fetches  []*fetchTask
 
-	diskStalls  bool // writes stay where they are
-	applyStalls bool
-	frozen      bool // takes no turn: SIGSTOP
-	skew        raftcore.LogTime
+	snapshotTasks []snapshotTask
+	streaming     *fakeStream // the fetch that is under way
+
+	diskStalls   bool // writes stay where they are
+	applyStalls  bool
+	streamStalls bool // what it fetches comes to a halt
+	frozen       bool // takes no turn: SIGSTOP
+	skew         raftcore.LogTime
 }
 
 // newCluster starts size nodes of a cluster that has just been formed.
@@ -93,6 +99,9 @@ func (m *member) start() {
 		load:    func(r raftcore.LoadRequest) { m.loads = append(m.loads, r) },
 		chores:  func(r choreRequest) { m.chores = append(m.chores, r) },
 		compact: func(i raftcore.Index) { m.compacts = append(m.compacts, i) },
+
+		snapshot: func(t snapshotTask) { m.snapshotTasks = append(m.snapshotTasks, t) },
+		fetch:    func(t *fetchTask) { m.fetches = append(m.fetches, t) },
 	}
 	formed := FormResult{ClusterID: [16]byte{1}}
 	transport := &fakeTransport{network: m.c.network, self: m.id}
@@ -106,6 +115,8 @@ func (m *member) start() {
 // crash takes the process away; keep of the unsynced writes survive.
 func (m *member) crash(keep int) {
 	m.finishWrites() // started, not synced
+	m.endStream(errCut)
+	m.fetches, m.snapshotTasks, m.streaming = nil, nil, nil
 	m.storage = m.storage.crash(keep)
 	m.node, m.writes, m.applies, m.loads, m.chores, m.compacts = nil, nil, nil, nil, nil, nil
 	m.diskStalls, m.applyStalls, m.frozen = false, false, false
@@ -119,11 +130,13 @@ func (m *member) crash(keep int) {
 // finishWrites starts the writes that wait, and syncs none.
 func (m *member) finishWrites() {
 	for _, t := range m.writes {
+		if t.write.Snapshot != nil {
+			return // what comes after an install waits for it
+		}
 		if _, err := m.storage.Write(&t.write); err != nil {
 			return
 		}
 	}
-	m.writes = nil
 }
 
 // work does what the helpers would do, and takes a turn. It reports whether there was anything.
@@ -132,7 +145,7 @@ func (m *member) work() (busy bool) {
 	if n == nil || m.frozen || n.lifecycle.failed() {
 		return false
 	}
-	busy = len(m.loads)+len(m.chores)+len(m.compacts) > 0
+	busy = len(m.loads)+len(m.chores)+len(m.compacts)+len(m.snapshotTasks) > 0
 	if !m.diskStalls {
 		busy = busy || len(m.writes) > 0
 		m.doWrites()
@@ -143,8 +156,9 @@ func (m *member) work() (busy bool) {
 		busy = busy || len(tasks) > 0
 		m.applier.apply(tasks)
 	}
-	loads, chores := m.loads, m.chores
-	m.loads, m.chores = nil, nil
+	loads, chores, snapshots := m.loads, m.chores, m.snapshotTasks
+	m.loads, m.chores, m.snapshotTasks = nil, nil, nil
+	n.doSnapshots(snapshots)
 	n.doLoads(loads)
 	n.doChores(chores)
 	if !n.lifecycle.failed() {
@@ -155,7 +169,7 @@ func (m *member) work() (busy bool) {
 
 // hasWork is true while a helper that does not stall has something to do.
 func (m *member) hasWork() bool {
-	return len(m.chores)+len(m.loads)+len(m.compacts) > 0 ||
+	return len(m.chores)+len(m.loads)+len(m.compacts)+len(m.snapshotTasks) > 0 ||
 		!m.diskStalls && len(m.writes) > 0 || !m.applyStalls && len(m.applies) > 0
 }
 
@@ -163,17 +177,14 @@ func (m *member) hasWork() bool {
 func (n *Node) hasInput() bool {
 	return len(n.wake)+len(n.postedDurable.news)+len(n.postedApplied.news) > 0 ||
 		len(n.inbox.items)+len(n.events.items)+len(n.loads.items)+len(n.reports.items) > 0 ||
-		len(n.forwarded.items)+len(n.submissions.items)+len(n.reads.items) > 0
+		len(n.forwarded.items)+len(n.submissions.items)+len(n.reads.items) > 0 ||
+		len(n.snapshots.items) > 0
 }
 
 func (m *member) doWrites() {
 	n := m.node
 	for _, t := range m.writes {
-		wait, err := m.storage.Write(&t.write)
-		if err == nil {
-			err = wait()
-		}
-		if err != nil {
+		if err := m.doWrite(t); err != nil {
 			n.fail(err)
 			return
 		}
@@ -187,6 +198,17 @@ func (m *member) doWrites() {
 		}
 	}
 	m.writes, m.compacts = nil, nil
+}
+
+func (m *member) doWrite(t *writeTask) error {
+	if t.write.Snapshot != nil {
+		return m.node.install(t)
+	}
+	wait, err := m.storage.Write(&t.write)
+	if err != nil {
+		return err
+	}
+	return wait()
 }
 
 // settle lets everything happen that needs no time.
@@ -237,6 +259,9 @@ func (c *cluster) pass(d time.Duration) {
 	for end := c.now + raftcore.Instant(d); c.now < end; {
 		c.now += 5 * raftcore.Millisecond
 		c.clock += 5
+		for _, m := range c.members {
+			m.stream()
+		}
 		c.settle()
 	}
 }

@@ -53,7 +53,7 @@ func TestFailingCompactionFlushAndLoadStopTheNode(t *testing.T) {
 			if call == "Entries" {
 				c.isolate(slow.id)
 			}
-			for range 2 * compactStep {
+			for range 2 * compactEntries {
 				m.incr("k", 1)
 				c.settle()
 			}

@@ -58,15 +58,17 @@ func (l *fakeLog) perform(w *raftcore.Write) error {
 
 // fakeState is the content of a state database.
 type fakeState struct {
-	applied   raftcore.Index
-	stamp     raftcore.LogTime
-	config    raftcore.Config
-	values    map[string]int64
-	deadlines map[string]raftcore.LogTime
-	origins   map[uint64]fakeOrigin
-	members   map[uint64]op.Member
-	retired   []op.Retired
-	executed  map[string]int // proposals by origin/boot/seq
+	applied     raftcore.Index
+	term        raftcore.Term // of the entry at applied
+	stamp       raftcore.LogTime
+	config      raftcore.Config
+	configIndex raftcore.Index
+	values      map[string]int64
+	deadlines   map[string]raftcore.LogTime
+	origins     map[uint64]fakeOrigin
+	members     map[uint64]op.Member
+	retired     []op.Retired
+	executed    map[string]int // proposals by origin/boot/seq
 }
 
 type fakeOrigin struct{ boot, seq uint64 }
@@ -79,6 +81,7 @@ func newFakeState() *fakeState {
 func (s *fakeState) clone() *fakeState {
 	c := *s
 	c.values, c.deadlines = maps.Clone(s.values), maps.Clone(s.deadlines)
+	c.retired = slices.Clone(s.retired)
 	c.origins, c.members = maps.Clone(s.origins), maps.Clone(s.members)
 	c.executed, c.retired = maps.Clone(s.executed), slices.Clone(s.retired)
 	return &c
@@ -94,6 +97,9 @@ type fakeStorage struct {
 	flushed  *fakeState // what a crash leaves
 	state    *fakeState // what reads see
 
+	snapshots map[uint64]fakeSnapshot // taken here; a crash forgets them, and what is staged
+	staged    *fakeStage
+
 	tailMax     int // entries in Restored.Tail; the rest has to be replayed from the log
 	calls       map[string]int
 	failAt      map[string]int // fail the n-th call from now of this name
@@ -103,11 +109,13 @@ type fakeStorage struct {
 	extraBytes  int64
 	skipOrigin  bool // a store with a bug: it forgets who proposed what
 	appliedMost int  // entries in one Apply
+	stagedBytes int
 }
 
 func newFakeStorage() *fakeStorage {
 	return &fakeStorage{flushed: newFakeState(), state: newFakeState(), tailMax: 3,
-		calls: map[string]int{}, failAt: map[string]int{}}
+		snapshots: map[uint64]fakeSnapshot{},
+		calls:     map[string]int{}, failAt: map[string]int{}}
 }
 
 // crash returns the storage that a restart would find: keep of the unsynced writes survive.
@@ -210,7 +218,10 @@ func (s *fakeStorage) Entries(r raftcore.Range, maxBytes int) ([]raftcore.Entry,
 	}
 	var list []raftcore.Entry
 	for i, bytes := r.First, 0; i <= r.Last && (len(list) == 0 || bytes < maxBytes); i++ {
-		if i <= s.log.base.Pos.Index || i > s.log.last().Index {
+		if i <= s.log.base.Pos.Index {
+			return nil, fmt.Errorf("fake: entry %d: %w", i, op.ErrCompacted)
+		}
+		if i > s.log.last().Index {
 			return nil, fmt.Errorf("fake: entry %d is not in the log", i)
 		}
 		e := s.log.entries[i-s.log.base.Pos.Index-1]
@@ -280,7 +291,7 @@ func (s *fakeStorage) applyEntry(e *raftcore.Entry, observer op.Observer) error 
 		return fmt.Errorf("fake: apply %s stamped %d after %d stamped %d",
 			e.Pos, e.Stamp, st.applied, st.stamp)
 	}
-	st.applied, st.stamp = e.Index, e.Stamp
+	st.applied, st.term, st.stamp = e.Index, e.Term, e.Stamp
 	switch e.Kind {
 	case raftcore.EntryNoop:
 		return nil
@@ -323,7 +334,7 @@ func (st *fakeState) enter(c raftcore.Config, at raftcore.Index) {
 		delete(st.origins, uint64(id))
 		delete(st.members, uint64(id))
 	}
-	st.config = c
+	st.config, st.configIndex = c, at
 }
 
 // counts is the apply rule of design.md 5.

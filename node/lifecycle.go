@@ -26,7 +26,9 @@ type lifecycle struct {
 	quiet    chan struct{} // closed by the loop: nothing is in flight any more
 	removed  chan struct{} // closed by the loop: the cluster has removed this node
 	removal  atomic.Pointer[error]
-	finish   chan struct{} // closed after the loop: helpers end when nothing waits
+	finish   chan struct{}   // closed after the loop: helpers end when nothing waits
+	fetches  context.Context // ends with the loop: nothing is fetched any more
+	endFetch context.CancelFunc
 	done     chan struct{} // everything has ended
 	doneOnce sync.Once
 	helpers  sync.WaitGroup
@@ -46,6 +48,7 @@ func (l *lifecycle) init() {
 	l.quiet = make(chan struct{})
 	l.removed = make(chan struct{})
 	l.finish = make(chan struct{})
+	l.fetches, l.endFetch = context.WithCancel(context.Background())
 	l.done = make(chan struct{})
 }
 
@@ -176,11 +179,16 @@ func (n *Node) startHelpers() {
 	apply := newWorker((&applier{node: n}).apply)
 	load := newWorker(n.doLoads)
 	chores := newWorker(n.doChores)
+	snapshots := newWorker(n.doSnapshots)
+	fetches := newWorker(n.doFetches)
 	n.helpers = helpers{
 		write:  writer.starter.hand,
 		apply:  apply.hand,
 		load:   load.hand,
 		chores: chores.hand,
+
+		snapshot: snapshots.hand,
+		fetch:    fetches.hand,
 		compact: func(upTo raftcore.Index) {
 			t := n.writeTasks.Get().(*writeTask)
 			*t = writeTask{compact: upTo}
@@ -188,12 +196,14 @@ func (n *Node) startHelpers() {
 		},
 	}
 	l := &n.lifecycle
-	l.helpers.Add(5)
+	l.helpers.Add(7)
 	go writer.run(l.finish, &l.helpers)
 	go writer.await(&l.helpers)
 	go apply.run(l.finish, l.broken, &l.helpers)
 	go load.run(l.finish, l.broken, &l.helpers)
 	go chores.run(l.finish, l.broken, &l.helpers)
+	go snapshots.run(l.finish, l.broken, &l.helpers)
+	go fetches.run(l.finish, l.broken, &l.helpers)
 }
 
 // fail stops the node because of an error after which nothing it says could be trusted. Nobody is
@@ -204,6 +214,7 @@ func (n *Node) fail(err error) {
 	}
 	n.logger.Error().Err(err).Msg("the node stops and answers nothing any more")
 	close(n.lifecycle.broken)
+	n.lifecycle.endFetch()
 	n.lifecycle.stopLoop()
 	n.lifecycle.doneOnce.Do(func() { close(n.lifecycle.done) })
 }
@@ -251,6 +262,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	l.stopLoop()
 	<-l.loopDone
 	unknown := n.answerRest()
+	l.endFetch()
 	close(l.finish)
 	l.helpers.Wait()
 	l.phase.Store(stopped)

@@ -82,6 +82,8 @@ type Limits struct {
 
 	// Keys that one purge deletes. At the limit another purge follows.
 	PurgeKeysMax int
+	// Entries of the log that a compaction is worth. Below it the log stays.
+	CompactEntriesMin int
 }
 
 func (l *Limits) setDefaults() {
@@ -114,6 +116,7 @@ func (l *Limits) setDefaults() {
 	orDefault(&l.UncommittedBytesMax, 64<<20)
 	orDefault(&l.LogTailBytesMax, 32<<20)
 	orDefault(&l.PurgeKeysMax, 1000)
+	orDefault(&l.CompactEntriesMin, 1024)
 }
 
 // validate asserts that the limits fit each other. Each line is a way to lose progress or to break
@@ -145,6 +148,7 @@ func (l *Limits) validate() error {
 		{l.WriterPipelineMax >= 1, "WriterPipelineMax >= 1"},
 		{l.HeldMessagesMax >= 1, "HeldMessagesMax >= 1"},
 		{l.PurgeKeysMax >= 1, "PurgeKeysMax >= 1"},
+		{l.CompactEntriesMin >= 1, "CompactEntriesMin >= 1"},
 	} {
 		if !relation.holds {
 			return fmt.Errorf("node: limits must satisfy %s", relation.why)
@@ -163,6 +167,22 @@ const (
 // tasksMax is how many requests of administrators may wait for the loop. At the limit Admin answers
 // ErrBusy; the loop never keeps more than one.
 const tasksMax = 16
+
+// snapshotNewsMax is what of helpers and streams the loop has not taken. At the limit a helper waits,
+// and that a peer asked for a snapshot in vain is not told: it asks again.
+const snapshotNewsMax = 64
+
+// Fetching a snapshot. After an attempt that brought nothing, the next waits twice as long, from the
+// first to the second of these; after fetchesInVainMax of them in a row the leader is asked anew,
+// snapshotRetry later. So is one that could not be taken.
+const (
+	fetchPauseMin    = 50 * time.Millisecond
+	fetchPauseMax    = time.Second
+	fetchesInVainMax = 10
+	snapshotRetry    = time.Second
+	// snapshotIdle is how long a snapshot stays that no peer needs: others may come soon.
+	snapshotIdle = 5 * time.Second
+)
 
 // Intervals of the loop's own work. They bound how late something is noticed, never correctness.
 const (
@@ -188,6 +208,3 @@ const (
 	// leader.
 	transferTimeouts = 2
 )
-
-// compactStep is by how many entries the log must have grown for Compact to be worth a write.
-const compactStep = 1024

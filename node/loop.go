@@ -30,6 +30,8 @@ func (n *Node) run() {
 			n.tick().takeLoad(x)
 		case x := <-n.reports.items:
 			n.tick().takeReport(x)
+		case x := <-n.snapshots.items:
+			n.tick().takeNews(x)
 		case x := <-n.forwarded.items:
 			n.tick().takeForwarded(x)
 		case x := <-n.tasks.items:
@@ -79,6 +81,7 @@ func (n *Node) gather() {
 	n.events.each(n.takeEvent)
 	n.loads.each(n.takeLoad)
 	n.reports.each(n.takeReport)
+	n.snapshots.each(n.takeNews)
 	n.forwarded.each(n.takeForwarded)
 	n.tasks.each(n.takeTask)
 	n.submissions.each(n.takeSubmission)
@@ -101,6 +104,7 @@ func (n *Node) takeDurable() {
 	if seq := raftcore.Seq(n.postedDurable.take()); seq != n.durableSeq {
 		n.durableSeq = seq
 		n.core.Durable(seq)
+		n.maybeInstalled()
 	}
 }
 
@@ -139,7 +143,7 @@ func (n *Node) expire() {
 // deadline is when the next turn has something to do though nothing happens.
 func (n *Node) deadline() raftcore.Instant {
 	return min(n.core.Deadline(), n.proposalDeadline(), n.readDeadline(), n.purgeDeadline(),
-		n.manageDeadline(), n.keeping.next, n.winding.deadline)
+		n.manageDeadline(), n.snapshotting.lookAt, n.keeping.next, n.winding.deadline)
 }
 
 // alarm is the timer of the loop. It is set anew only when it would fire too late: firing early

@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 
@@ -37,6 +38,7 @@ type Node struct {
 	reads         *mailbox[*op.ReadRequest]
 	forwarded     *mailbox[[]byte]
 	tasks         *mailbox[*task]
+	snapshots     *mailbox[snapshotNews]
 	events        *mailbox[event]
 	loads         *mailbox[loaded]
 	reports       *mailbox[report]
@@ -49,6 +51,8 @@ type Node struct {
 	status          atomic.Pointer[op.Status]
 	lifecycle       lifecycle
 	peerErrors      peerErrors
+	shelf           shelf
+	streamed        streamed
 	fsync           fsyncCounters
 	proposals       sync.Pool // of *proposal
 	applyTasks      sync.Pool // of *applyTask
@@ -79,14 +83,20 @@ type Node struct {
 	joining  joining  // members, and how to reach them
 	managing managing // the membership, as a leader changes it
 	keeping  keeping  // the chores: log size, members
-	winding  winding  // the way down
+
+	snapshotting snapshotting
+
+	winding winding // the way down
 
 	stopping bool
 	counters counters
 	seen     statusSeen
 }
 
-var _ Receiver = (*Node)(nil)
+var (
+	_ Receiver       = (*Node)(nil)
+	_ SnapshotSource = (*Node)(nil)
+)
 
 // letter is what one read of a peer's connection brought.
 type letter struct {
@@ -121,6 +131,9 @@ type helpers struct {
 	load    func(raftcore.LoadRequest)
 	chores  func(choreRequest)
 	compact func(raftcore.Index)
+
+	snapshot func(snapshotTask) // called by streams, too
+	fetch    func(*fetchTask)
 }
 
 // proposalOverhead is what an encoded proposal has beside its ops, rounded up.
@@ -153,6 +166,8 @@ func New(o Options, s Storage) (*Node, error) {
 	n.makeInputs()
 	n.origin.next = 1
 	n.origin.retryAt, n.reading.retryAt, n.reading.deadline = never, never, never
+	n.snapshotting.lookAt = never
+	n.snapshotting.ids = rand.New(rand.NewPCG(o.Seed, o.Self.ID))
 	n.intake.origins = make(map[uint64]appended)
 	n.publishForming()
 	return n, nil
@@ -164,6 +179,7 @@ func (n *Node) makeInputs() {
 	n.submissions = newMailbox[*op.Submission](l.SubmissionsMax, l.SubmissionsBytesMax)
 	n.reads = newMailbox[*op.ReadRequest](l.ReadsMax, unlimited)
 	n.forwarded = newMailbox[[]byte](l.ForwardedMax, l.ForwardedBytesMax)
+	n.snapshots = newMailbox[snapshotNews](snapshotNewsMax, unlimited)
 	n.events = newMailbox[event](l.EventsMax, unlimited)
 	n.tasks = newMailbox[*task](tasksMax, unlimited)
 	n.loads = newMailbox[loaded](loadsMax, unlimited)
@@ -178,6 +194,7 @@ func (n *Node) closeInputs() {
 	n.inbox.close()
 	n.forwarded.close()
 	n.tasks.close()
+	n.snapshots.close()
 	n.events.close()
 	n.loads.close()
 	n.reports.close()

@@ -372,13 +372,19 @@ func (n *Node) matched(e *raftcore.Entry) *proposal {
 		decoded.Seq != o.resolved+1 {
 		return nil
 	}
+	o.pace.end(n.now, o.waiting.len())
+	n.awaitProgress()
+	return n.popOldest()
+}
+
+// popOldest takes the oldest proposal out of the window, since it has an outcome.
+func (n *Node) popOldest() *proposal {
+	o := &n.origin
 	p := o.window.pop()
 	o.windowBytes -= len(p.data)
-	o.resolved++
-	o.pace.end(n.now, o.waiting.len())
+	o.resolved = p.seq
 	o.sent = max(o.sent-1, 0)
 	o.expired = max(o.expired-1, 0)
-	n.awaitProgress()
 	return p
 }
 

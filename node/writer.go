@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,7 +12,8 @@ import (
 // writeTask is a copy of one raftcore.Write, or a compaction, on its way to the log.
 type writeTask struct {
 	write   raftcore.Write
-	hard    raftcore.HardState // storage behind write.HardState
+	hard    raftcore.HardState    // storage behind write.HardState
+	meta    raftcore.SnapshotMeta // storage behind write.Snapshot
 	bytes   int
 	compact raftcore.Index // not 0: compact up to here, and nothing else
 }
@@ -24,6 +26,11 @@ func (t *writeTask) fill(w *raftcore.Write) {
 	if w.HardState != nil {
 		t.hard = *w.HardState
 		t.write.HardState = &t.hard
+	}
+	if w.Snapshot != nil {
+		t.meta = *w.Snapshot
+		t.meta.Config = cloneConfig(&w.Snapshot.Config)
+		t.write.Snapshot = &t.meta
 	}
 	t.bytes = taskOverhead
 	for i := range entries {
@@ -54,7 +61,7 @@ type startedWrite struct {
 	seq   raftcore.Seq
 	bytes int
 	since time.Time
-	wait  func() error
+	wait  func() error // nil: it is durable already
 }
 
 func newLogWriter(n *Node) *logWriter {
@@ -84,15 +91,32 @@ func (w *logWriter) startOne(t *writeTask) error {
 	if t.compact != 0 {
 		return w.node.storage.Compact(t.compact)
 	}
-	since := time.Now()
-	wait, err := w.node.storage.Write(&t.write)
+	x := startedWrite{seq: t.write.Seq, bytes: t.bytes, since: time.Now()}
+	var err error
+	if t.write.Snapshot != nil {
+		err = w.node.install(t)
+	} else {
+		x.wait, err = w.node.storage.Write(&t.write)
+	}
 	if err != nil {
 		return err
 	}
 	select {
-	case w.started <- startedWrite{t.write.Seq, t.bytes, since, wait}:
+	case w.started <- x:
 	case <-w.node.lifecycle.broken:
 	}
+	return nil
+}
+
+// install makes a staged snapshot the state and the beginning of the log. It stands in the line of
+// the writes, and the core hands nothing to the applier meanwhile.
+func (n *Node) install(t *writeTask) error {
+	if err := n.storage.Install(t.meta, t.write.HardState); err != nil {
+		return fmt.Errorf("install the snapshot at %s: %w", t.meta.Pos, err)
+	}
+	x := &installResult{meta: t.meta}
+	x.boot, x.seq, x.known = n.storage.OriginOf(n.options.Self.ID)
+	n.snapshotting.installed.Store(x)
 	return nil
 }
 
@@ -107,6 +131,10 @@ func (w *logWriter) await(running *sync.WaitGroup) {
 	defer running.Done()
 	for x := range w.started {
 		if w.node.lifecycle.failed() {
+			continue
+		}
+		if x.wait == nil {
+			w.node.landed(x.seq, x.bytes)
 			continue
 		}
 		if err := x.wait(); err != nil {

@@ -186,8 +186,8 @@ func (d *Daemon) connectPeers(context.Context) error {
 	for _, p := range d.peers {
 		hints = append(hints, transport.Hint(p))
 	}
-	t, err := transport.New(transport.Options{Listener: d.sockets.peer.take(), Hints: hints},
-		d.greeter)
+	t, err := transport.New(transport.Options{Listener: d.sockets.peer.take(), Hints: hints,
+		Snapshots: d.node}, d.greeter)
 	if err != nil {
 		return err
 	}
