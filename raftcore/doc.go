@@ -16,7 +16,8 @@
 //	types.go message.go effects.go   the words
 //	table.go                         role x message -> handler; Step settles the term, then dispatches
 //	follower.go candidate.go leader.go   the handlers
-//	log.go progress.go quorum.go readindex.go membership.go transfer.go   one idea each
+//	log.go progress.go quorum.go readindex.go lease.go membership.go snapshot.go transfer.go
+//	                                 one idea each
 //	core.go                          time, Drain, and what is shared
 //
 // # How durability is told
@@ -38,7 +39,8 @@
 // # Invariants
 //
 // Asserted here, always: commit, applied, term and stamps never go back; nothing committed is
-// truncated; one leader per term as far as this node can see; an unknown entry kind stops the node.
+// truncated; one leader per term as far as this node can see; a snapshot at a committed index has
+// that entry's term; an unknown entry kind stops the node.
 // Check asserts the rest (it costs time). The sixteen invariants over a whole cluster are the
 // simulator's.
 //
@@ -51,7 +53,15 @@
 //
 // # Reads
 //
-// readindex.go: rounds that a quorum echoes, never a lease, never "I believe that I lead".
+// readindex.go: rounds that a quorum echoes, never "I believe that I lead". lease.go: where the
+// operator vouches for a bound on clock drift, a promise that a quorum gave stands in for a round.
+//
+// # Snapshots
+//
+// snapshot.go: a peer that needs what is compacted is offered a snapshot, heartbeat after heartbeat,
+// until its answers say that replication can go on. The files are the caller's business. Of a
+// snapshot that is installed the log keeps nothing but the position and the configuration: it did not
+// hold that position, so nothing in it is known to be worth keeping.
 //
 // # Planted bugs
 //
@@ -65,12 +75,16 @@
 // leader commits what is durable on itself alone); 12 acknowledgements of an older membership
 // taken; 13 writes in flight not capped at truncation; 14 configuration changed before an entry of
 // the own term is committed; 15 a joint quorum is a majority of the union (115: elections ask the
-// new half only); 21 commit beyond the matched prefix; 29 a new leader does not leave the joint
-// configuration that an old one opened.
+// new half only); 16 configurations of the old log kept after an install; 20 a transfer kept over
+// the end of its term; 21 commit beyond the matched prefix; 22 a lease counts from when the promise
+// arrived (122: not given up for a transfer); 25 a compacted position has term 0; 26 a heartbeat
+// commits what it has not compared; 27 one failed snapshot is the last; 28 a leader without a
+// quorum stays; 29 a new leader does not leave the joint configuration that an old one opened. The
+// other numbers up to 32 are mistakes of disks and state machines, and live in the simulator.
 //
 // # What it does not do
 //
-// Snapshots and leases are not here yet: a peer whose next entry is compacted stays behind. It does not know
-// addresses, clients or what an entry means; it does not batch by time; it does not compress. It
-// trusts its peers to follow the protocol: it is not Byzantine.
+// It does not know addresses, clients or what an entry means; it does not touch the files of a
+// snapshot; it does not batch by time; it does not compress. It trusts its peers to follow the
+// protocol: it is not Byzantine.
 package raftcore

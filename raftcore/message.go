@@ -17,7 +17,8 @@ const (
 	// The leader replicates entries, spreads its commit index and asks for an echo of Round; without entries it
 	// is the heartbeat.
 	AppendEntries
-	// Match is the follower's durable index under this leader's log; a rejection carries a Hint.
+	// Match is the follower's durable index under this leader's log; a rejection carries a Hint, and as
+	// Match what is committed and durable.
 	AppendEntriesResponse
 	// A follower asks the leader for a read index. Round is the follower's own number.
 	ReadIndex
@@ -42,7 +43,7 @@ type Message struct {
 	Term     Term
 	Prev     Pos     // AppendEntries: the position before Entries; votes, TimeoutNow: the sender's last
 	Entries  []Entry // AppendEntries only
-	Commit   Index   // AppendEntries: the leader's commit index, capped at what the receiver is known to hold
+	Commit   Index   // AppendEntries: the leader's commit index; it counts up to where the logs agree
 	Match    Index   // responses: see the kinds; AppendEntries: every member holds this much durably
 	Reject   bool
 	Force    bool   // RequestVote: the leader asked for it, so sticky voters answer, too
