@@ -145,8 +145,8 @@ func (c *Chaos) play(ctx context.Context) error {
 	end := time.Now().Add(c.For)
 	c.load.Start(ctx, c.cluster.Addrs())
 	defer c.load.Stop()
-	c.event("load", "%d clients on all nodes: registers, counters, texts, locks, deadlines; "+
-		"linearizable reads", c.load.Clients())
+	c.event("load", "%d clients on all nodes: registers, counters, texts, locks, deadlines, "+
+		"MULTI, WATCH; linearizable reads", c.load.Clients())
 	for time.Now().Before(end) {
 		if err := sleep(ctx, c.storm.upTo(calmMax)); err != nil {
 			return err

@@ -83,7 +83,7 @@ func (d *Demo) play(ctx context.Context) error {
 	d.load = &Workload{Prefix: "demo", Seed: d.Seed}
 	d.load.Start(ctx, d.cluster.Addrs())
 	defer d.load.Stop()
-	d.event("load", "%d clients on all nodes: SET GET INCR APPEND DEL, SET NX, SET GET; "+
+	d.event("load", "%d clients on all nodes: SET GET INCR APPEND DEL, NX, PX, WATCH-MULTI; "+
 		"linearizable reads", d.load.Clients())
 	if err := sleep(ctx, calm); err != nil {
 		return err

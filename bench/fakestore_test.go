@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // fakeStore is a correct store in memory that speaks enough RESP for the load, with a bug on
@@ -18,11 +19,20 @@ type fakeStore struct {
 	addr string
 	bug  string
 
-	guard   sync.Mutex
-	keys    map[string]string
-	old     map[string]string // the value before the last SET
-	chances int               // commands so far that the bug could have struck
-	reads   int
+	guard    sync.Mutex
+	keys     map[string]string
+	old      map[string]string    // the value before the last SET
+	ends     map[string]time.Time // deadlines
+	versions map[string]int       // how often a key was written
+	chances  int                  // commands so far that the bug could have struck
+	reads    int
+}
+
+// fakeConn is what one connection remembers.
+type fakeConn struct {
+	queue   [][]string // after MULTI
+	multi   bool
+	watched map[string]int
 }
 
 const bugEvery = 23
@@ -35,7 +45,7 @@ func newFakeStore(t *testing.T, bug string) *fakeStore {
 	}
 	t.Cleanup(func() { ln.Close() })
 	f := &fakeStore{addr: ln.Addr().String(), bug: bug, keys: map[string]string{},
-		old: map[string]string{}}
+		old: map[string]string{}, ends: map[string]time.Time{}, versions: map[string]int{}}
 	go func() {
 		for {
 			conn, err := ln.Accept()
@@ -51,12 +61,13 @@ func newFakeStore(t *testing.T, bug string) *fakeStore {
 func (f *fakeStore) serve(conn net.Conn) {
 	defer conn.Close()
 	in := bufio.NewReader(conn)
+	memory := &fakeConn{watched: map[string]int{}}
 	for {
 		args, err := readCommand(in)
 		if err != nil {
 			return
 		}
-		reply := f.answer(args)
+		reply := f.answer(memory, args)
 		if reply == "" {
 			return
 		}
@@ -106,11 +117,25 @@ func (f *fakeStore) buggy(bug string) bool {
 	return f.chances%bugEvery == 0
 }
 
-func (f *fakeStore) answer(args []string) string {
+func (f *fakeStore) answer(memory *fakeConn, args []string) string {
 	f.guard.Lock()
 	defer f.guard.Unlock()
-	if args[0] == "MGET" {
+	f.expire()
+	switch args[0] {
+	case "MGET":
 		return f.mget(args[1:])
+	case "MULTI":
+		memory.multi = true
+		return "+OK\r\n"
+	case "EXEC":
+		return f.exec(memory)
+	case "WATCH":
+		memory.watched[args[1]] = f.versions[args[1]]
+		return "+OK\r\n"
+	}
+	if memory.multi {
+		memory.queue = append(memory.queue, args)
+		return "+QUEUED\r\n"
 	}
 	if f.buggy("errors") {
 		return "-CLUSTERDOWN no leader\r\n"
@@ -118,7 +143,44 @@ func (f *fakeStore) answer(args []string) string {
 	if f.buggy("hang up") {
 		return ""
 	}
+	return f.execute(args)
+}
+
+// expire deletes what is past its deadline.
+func (f *fakeStore) expire() {
+	for key, end := range f.ends {
+		if !time.Now().Before(end) {
+			delete(f.keys, key)
+			delete(f.ends, key)
+			f.versions[key]++
+		}
+	}
+}
+
+func (f *fakeStore) exec(memory *fakeConn) string {
+	queue, watched := memory.queue, memory.watched
+	*memory = fakeConn{watched: map[string]int{}}
+	for key, version := range watched {
+		if f.versions[key] != version && f.bug != "watches nothing" {
+			return "*-1\r\n"
+		}
+	}
+	reply := "*" + strconv.Itoa(len(queue)) + "\r\n"
+	for i, args := range queue {
+		if i == 1 && args[0] == "APPEND" && f.buggy("torn transaction") {
+			reply += ":" + strconv.Itoa(len(f.keys[args[1]])+len(args[2])) + "\r\n"
+			continue
+		}
+		reply += f.execute(args)
+	}
+	return reply
+}
+
+func (f *fakeStore) execute(args []string) string {
 	key := args[1]
+	if args[0] != "GET" {
+		f.versions[key]++
+	}
 	switch args[0] {
 	case "GET":
 		if value, is := f.old[key]; is && f.buggy("stale read") {
@@ -152,7 +214,7 @@ func (f *fakeStore) set(args []string) string {
 	key, value := args[1], args[2]
 	before, is := f.keys[key]
 	option := strings.Join(args[3:], "")
-	if option == "NX" && is {
+	if option == "NX" && is && !f.buggy("two locks") {
 		return bulkOf("", false)
 	}
 	if is {
@@ -161,6 +223,15 @@ func (f *fakeStore) set(args []string) string {
 	// A lost first write of a key that nobody else writes cannot be hidden by a later one.
 	if is || !f.buggy("lost write") {
 		f.keys[key] = value
+	}
+	delete(f.ends, key)
+	if ms, mortal := strings.CutPrefix(option, "PX"); mortal {
+		n, _ := strconv.Atoi(ms)
+		end := time.Now().Add(time.Duration(n) * time.Millisecond)
+		if f.bug == "ends early" {
+			end = time.Now()
+		}
+		f.ends[key] = end
 	}
 	if option == "GET" {
 		return bulkOf(before, is)

@@ -66,5 +66,7 @@ func newSlots(prefix string) []*slot {
 		{name: prefix + ":lock", budget: keyBudget, acts: []action{actSetNX, actSetNX, actDel, actGet}},
 		{name: prefix + ":mortal", budget: mortalBudget, acts: []action{actSetPX, actGet, actGet,
 			actGet, actSet}},
+		{name: prefix + ":swap", budget: keyBudget, acts: []action{actSwap, actSwap, actGet, actSet}},
+		{name: prefix + ":pair", budget: keyBudget, acts: []action{actPair, actBoth}},
 	}
 }

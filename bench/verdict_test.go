@@ -340,6 +340,10 @@ func TestTheLoadFindsPlantedBugs(t *testing.T) {
 		"double increment": func(v *Verdict) bool { return len(v.Counters) > 0 },
 		"double append":    func(v *Verdict) bool { return len(v.Lost) > 0 },
 		"errors":           func(v *Verdict) bool { return v.Failures > 0 },
+		"torn transaction": func(v *Verdict) bool { return v.History.result == porcupine.Illegal },
+		"watches nothing":  func(v *Verdict) bool { return v.History.result == porcupine.Illegal },
+		"two locks":        func(v *Verdict) bool { return v.History.result == porcupine.Illegal },
+		"ends early":       func(v *Verdict) bool { return v.History.result == porcupine.Illegal },
 		"nodes differ":     func(v *Verdict) bool { return len(v.Disagreement) > 0 },
 		"hang up":          func(v *Verdict) bool { return v.Failures > 0 && v.Unknown > 0 },
 	} {
