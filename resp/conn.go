@@ -29,7 +29,7 @@ type conn struct {
 func newConn(s *Server, g *guard) *conn {
 	c := &conn{server: s, guard: g}
 	c.session.ID = s.shared.nextID.Add(1)
-	c.session.Reset(s.face.Password)
+	c.session.Reset(&s.face)
 	c.batch.init(c)
 	now := time.Now()
 	c.public.created, c.public.lastUsed = now, now

@@ -214,14 +214,24 @@ func (b *batch) lead(end int) {
 		b.answer(end, nil)
 		return
 	}
-	b.backend.Read(&b.read)
-	if err := <-b.done; err != nil {
+	if err := b.readPoint(); err != nil {
 		b.failFrom(b.next, end, err)
 		return
 	}
 	view := b.backend.View(b.stable)
 	defer view.Close()
 	b.answer(end, view)
+}
+
+// readPoint waits until a view keeps what this connection's reads promise.
+func (b *batch) readPoint() error {
+	promise := b.conn.session.Read
+	if promise.Level == op.ReadStale && promise.MaxAgeMs == 0 {
+		return nil
+	}
+	b.read.Level, b.read.MaxAgeMs = promise.Level, promise.MaxAgeMs
+	b.backend.Read(&b.read)
+	return <-b.done
 }
 
 // answer writes the replies of the slots up to end, which hold no op.

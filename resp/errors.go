@@ -19,6 +19,8 @@ func errorLine(err error, s *op.Status) string {
 		return "CLUSTERDOWN The cluster is down: " + err.Error()
 	case errors.Is(err, op.ErrBusy), errors.Is(err, op.ErrStopping):
 		return "TRYAGAIN " + err.Error()
+	case errors.As(err, new(op.TooStaleError)):
+		return "TRYAGAIN " + err.Error()
 	case errors.Is(err, op.ErrTooLarge):
 		return "ERR " + err.Error()
 	}

@@ -32,8 +32,10 @@ type Options struct {
 	// Limits are used when Shared is nil.
 	Limits   Limits
 	Password string // empty: none is needed
-	Version  string // of kelek
-	Fsync    string // for INFO: always, never; empty: always
+	// Read is what reads promise on a connection that has not said otherwise.
+	Read    command.ReadPromise
+	Version string // of kelek
+	Fsync   string // for INFO: always, never; empty: always
 	// ConfigFile is the path that INFO names; may be empty.
 	ConfigFile string
 	// Config are the options of the other packages, for CONFIG GET and SET. It is not changed.

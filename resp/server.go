@@ -26,7 +26,9 @@ type Server struct {
 	password [sha256.Size]byte
 	config   []command.ConfigOption
 
-	stopping chan struct{} // closed by Shutdown, first thing
+	stopping chan struct{}   // closed by Shutdown, first thing
+	running  context.Context // ended by it as well
+	halt     context.CancelFunc
 	drained  chan struct{} // closed by Shutdown once its connections are gone
 	left     chan struct{} // a connection has gone
 
@@ -50,8 +52,9 @@ func New(o Options, b Backend) *Server {
 	s := &Server{options: o, backend: b, shared: shared, log: o.Logger,
 		password: sha256.Sum256([]byte(o.Password)),
 		stopping: make(chan struct{}), drained: make(chan struct{}), left: make(chan struct{}, 1)}
+	s.running, s.halt = context.WithCancel(context.Background())
 	s.face = command.Face{Cluster: o.Mode == Cluster || o.RedirectMoved,
-		UseMain: o.Mode == Plain, Password: o.Password != ""}
+		UseMain: o.Mode == Plain, Password: o.Password != "", Read: o.Read}
 	s.setSelf(o.Advertise)
 	s.config = s.configOptions()
 	return s
@@ -122,6 +125,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Unlock()
 
 	close(s.stopping)
+	s.halt()
 	s.shared.stopOnce.Do(func() { close(s.shared.stop) })
 	for _, ln := range listeners {
 		if err := ln.Close(); err != nil {

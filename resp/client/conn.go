@@ -53,6 +53,9 @@ func (c *Conn) Close() error {
 	return c.socket.Close()
 }
 
+// Interrupt makes the call that is under way fail, and all later ones. Any goroutine may call it.
+func (c *Conn) Interrupt() { c.socket.Close() } // the failed call reports it
+
 // Do sends one command and returns its reply. An error reply is a Reply, not an error; an error
 // means that the connection failed, and that the outcome of the command is not known.
 func (c *Conn) Do(args ...string) (Reply, error) {

@@ -140,7 +140,7 @@ func aclCategory(group string) string {
 		return "@keyspace"
 	case "transactions":
 		return "@transaction"
-	case "server", "cluster":
+	case "server", "cluster", "raft":
 		return ""
 	}
 	return "@" + group

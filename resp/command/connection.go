@@ -25,7 +25,7 @@ func quit(c *Call) Outcome {
 }
 
 func reset(c *Call) Outcome {
-	c.Session.Reset(c.Host.Face().Password)
+	c.Session.Reset(c.Host.Face())
 	c.Reply.Proto = c.Session.Proto
 	c.Reply.Status("RESET")
 	return c.answered()

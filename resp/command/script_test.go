@@ -46,7 +46,7 @@ func newFakeHost(t *testing.T) *fakeHost {
 		config: map[string]string{"maxclients": "10000", "maxmemory-policy": "noeviction", "save": ""}}
 	h.face = Face{SelfHost: "127.0.0.1", SelfPort: 6380, UseMain: true}
 	h.session = Session{ID: 7}
-	h.session.Reset(false)
+	h.session.Reset(&h.face)
 	t.Cleanup(h.node.Close)
 	return h
 }
@@ -61,7 +61,7 @@ func (h *fakeHost) script(t *testing.T, d *datadriven.TestData) string {
 	case "face":
 		d.MaybeScanArgs(t, "cluster", &h.face.Cluster)
 		d.MaybeScanArgs(t, "password", &h.face.Password)
-		h.session.Reset(h.face.Password)
+		h.session.Reset(&h.face)
 		return ""
 	case "run":
 		var b strings.Builder
@@ -181,6 +181,16 @@ func (h *fakeHost) ResetStats()                 { h.calls = append(h.calls, "sta
 func (h *fakeHost) Facts(bool) *Facts           { return &h.facts }
 func (h *fakeHost) Pause(ms int64, all bool) {
 	h.calls = append(h.calls, fmt.Sprint("pause ", ms, all))
+}
+
+// Admin says what it was asked; it fails for the name "nobody".
+func (h *fakeHost) Admin(r op.AdminRequest, args [][]byte, relay bool) (text, line string) {
+	words := bytes.Join(args, []byte(" "))
+	h.calls = append(h.calls, fmt.Sprintf("admin %+v relay=%v %s", r, relay, words))
+	if r.Name == "nobody" {
+		return "", "ERR no member is called nobody"
+	}
+	return r.Action.String() + " is done", ""
 }
 
 func (h *fakeHost) Clients() []ClientInfo {

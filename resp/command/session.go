@@ -21,11 +21,13 @@ type Session struct {
 	SkipThis      bool
 	Closing       bool // QUIT: close once this was answered
 	Tx            *Tx  // nil: no MULTI, and nothing is watched
+	Read          ReadPromise
 }
 
 // Reset is the state of a new connection, and of one after RESET.
-func (s *Session) Reset(passwordSet bool) {
-	*s = Session{ID: s.ID, Proto: 2, Authenticated: !passwordSet, LibName: s.LibName, LibVer: s.LibVer}
+func (s *Session) Reset(face *Face) {
+	*s = Session{ID: s.ID, Proto: 2, Authenticated: !face.Password, Read: face.Read,
+		LibName: s.LibName, LibVer: s.LibVer}
 }
 
 // ClientInfo is a connection as CLIENT LIST shows it.
@@ -53,6 +55,7 @@ type Face struct {
 	Cluster  bool // cluster_enabled:1, MOVED, CLUSTER; else plain
 	UseMain  bool // topology names the main addresses, not those of the cluster listener
 	Password bool // clients must authenticate
+	Read     ReadPromise
 	// The node's own address here, for the time in which no member record is known.
 	SelfHost string
 	SelfPort int
@@ -73,6 +76,9 @@ type Host interface {
 	// Pause holds writes, or all data commands, of all clients for so long; 0 ends a pause.
 	Pause(ms int64, all bool)
 	ResetStats()
+	// Admin has the leader carry out a request, which args ask for: here, or, if relay is set, by
+	// handing args on to it. It waits for the outcome, which is a text or an error line.
+	Admin(request op.AdminRequest, args [][]byte, relay bool) (text, line string)
 	// Facts gathers what INFO says. Counting keys may be slow: it is done only when asked for.
 	Facts(keyspace bool) *Facts
 }

@@ -121,6 +121,12 @@ var commands = []section{
 		{"flushdb", -1, Write, Dangerous, noKeys, flushdb, nil, "delete all keys of a database"},
 		{"flushall", -1, Write, Dangerous, noKeys, flushall, nil, "delete all keys of all databases"},
 	}},
+	{"raft", []Row{
+		{"raft.member", -2, Local, Barrier, noKeys, nil, memberCommands, "who is in the cluster"},
+		{"raft.leader", -2, Local, Barrier, noKeys, nil, leaderCommands, "who leads the cluster"},
+		{"raft.read", -1, Local, Fast | Barrier, noKeys, raftRead, nil,
+			"what reads promise here: linearizable, lease, stale [max-ms]"},
+	}},
 	{"scripting", []Row{
 		{"function", -2, Local, 0, noKeys, nil, functionCommands, "about functions: there are none"},
 	}},
@@ -167,6 +173,28 @@ var configCommands = []Row{
 	{"get", -3, Local, Admin, noKeys, configGet, nil, "options by glob pattern"},
 	{"set", -4, Local, Barrier | Admin, noKeys, configSet, nil, "change options"},
 	{"resetstat", 2, Local, Barrier | Admin, noKeys, configResetStat, nil, "clear the counters"},
+	{"help", 2, Local, 0, noKeys, help, nil, "this list"},
+}
+
+var memberCommands = []Row{
+	{"list", 2, Local, Barrier, noKeys, raftMemberList, nil, "members, as this node sees them"},
+	{"add", -3, Local, Barrier | Admin, noKeys, raftMemberAdd, nil,
+		"addr [NAME name] [LEARNER]: a waiting node joins, and votes once it has caught up"},
+	{"remove", 3, Local, Barrier | Admin, noKeys, raftMemberRemove, nil,
+		"name: it leaves for good"},
+	{"replace", 5, Local, Barrier | Admin, noKeys, raftMemberReplace, nil,
+		"name WITH name: the second votes in the place of the first, in one change"},
+	{"promote", 3, Local, Barrier | Admin, noKeys, raftMemberPromote, nil,
+		"name: a learner becomes a voter"},
+	{"demote", 3, Local, Barrier | Admin, noKeys, raftMemberDemote, nil,
+		"name: a voter becomes a learner"},
+	{"help", 2, Local, 0, noKeys, help, nil, "this list"},
+}
+
+var leaderCommands = []Row{
+	{"show", 2, Local, Barrier, noKeys, raftLeaderShow, nil, "whom this node takes for the leader"},
+	{"transfer", -2, Local, Barrier | Admin, noKeys, raftLeaderTransfer, nil,
+		"[name]: another voter leads, the most caught-up one unless named"},
 	{"help", 2, Local, 0, noKeys, help, nil, "this list"},
 }
 

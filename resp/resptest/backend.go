@@ -25,6 +25,10 @@ type Backend struct {
 	held  []func()
 	now   atomic.Uint64 // a copy of state.now, for Clock: queries ask it while the state is locked
 
+	lastRead struct {
+		level    op.ReadLevel
+		maxAgeMs uint64
+	}
 	admin func(op.AdminRequest) (op.AdminReply, error) // nil: every request is refused
 
 	status atomic.Pointer[op.Status]
@@ -183,12 +187,22 @@ func (b *Backend) Propose(s *op.Submission) {
 // Read implements resp.Backend.
 func (b *Backend) Read(r *op.ReadRequest) {
 	b.Reads.Add(1)
+	b.mu.Lock()
+	b.lastRead.level, b.lastRead.maxAgeMs = r.Level, r.MaxAgeMs
+	b.mu.Unlock()
 	b.enqueue(func() {
 		b.mu.Lock()
 		err := b.fail
 		b.mu.Unlock()
 		r.Resolve(err)
 	})
+}
+
+// LastRead is what the newest read has asked for.
+func (b *Backend) LastRead() (level op.ReadLevel, maxAgeMs uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lastRead.level, b.lastRead.maxAgeMs
 }
 
 func (b *Backend) apply(s *op.Submission) {

@@ -1,6 +1,9 @@
 package op
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // What a node can say of a submission or a read instead of doing it. resp turns each into one Redis error line.
 var (
@@ -15,3 +18,17 @@ var (
 	// ErrTooLarge: the ops exceed what one log entry may hold, never proposed.
 	ErrTooLarge = errors.New("command is larger than one log entry may be")
 )
+
+// TooStaleError refuses a stale read that may not be as old as it would be.
+type TooStaleError struct {
+	AgeMs    uint64 // since the node heard of a leader; 0: it has not yet
+	MaxAgeMs uint64
+}
+
+func (e TooStaleError) Error() string {
+	if e.AgeMs == 0 {
+		return "this node has not heard of a leader since its start"
+	}
+	return fmt.Sprintf("this node has not heard of a leader for %d ms, and the read allows %d: "+
+		"ask another node, or again", e.AgeMs, e.MaxAgeMs)
+}

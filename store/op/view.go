@@ -93,11 +93,33 @@ type SubmissionState struct {
 	Held     bool   // waited without a leader
 }
 
+// ReadLevel is what a read promises.
+type ReadLevel uint8
+
+const (
+	// ReadLinearizable sees every write that was answered before it was asked for.
+	ReadLinearizable ReadLevel = 0
+	// ReadLease is that as long as clocks are no further apart than the lease drift says; where
+	// leases are off it is a linearizable read.
+	ReadLease ReadLevel = 1
+	// ReadStale sees the state of the node that is asked, whatever others have.
+	ReadStale ReadLevel = 2
+)
+
+// String is the word of RAFT.READ.
+func (l ReadLevel) String() string {
+	return [...]string{"linearizable", "lease", "stale"}[l]
+}
+
 // ReadRequest asks for permission to read the state of this node.
 type ReadRequest struct {
-	// Resolve is called exactly once: nil when a View opened from now on is linearizable with
-	// respect to the time at which the request was submitted; otherwise one of the Err values.
+	// Resolve is called exactly once: nil when a View opened from now on keeps the promise of Level
+	// with respect to the time at which the request was submitted; otherwise one of the Err values.
 	Resolve func(err error)
+	Level   ReadLevel
+	// MaxAgeMs is for a ReadStale: it is refused with a TooStaleError when the node has heard of no
+	// leader for longer.
+	MaxAgeMs uint64
 
 	Deadline uint64 // owned by the node
 }
