@@ -27,7 +27,8 @@ func (s progressState) String() string {
 //	no                                                                    snapshotting:
 //
 //	a usable snapshot is there | offered in this heartbeat  ->
-//	no                         | no                            have one taken; an empty heartbeat
+//	no                         | no                            have one taken, if the peer is there; an
+//	                                                           empty heartbeat
 //	yes                        | no                            offer it: the one offered before, if usable
 //	-                          | yes                           wait; read rounds go out empty
 //

@@ -63,7 +63,7 @@ func (c *Core) maybeOffer(p *progress, e *Effects) {
 	if !c.usable(&p.snapshot) {
 		p.snapshot = SnapshotMeta{}
 		if !c.usable(&c.taken) {
-			e.TakeSnapshot, c.taking = e.TakeSnapshot || !c.taking, true
+			c.wantTaken(p, e)
 			return
 		}
 		p.snapshot = c.taken
@@ -71,6 +71,14 @@ func (c *Core) maybeOffer(p *progress, e *Effects) {
 	c.tell(p)
 	c.send(Message{Kind: InstallSnapshot, To: p.id, Term: c.hard.Term, Epoch: p.epoch,
 		Round: c.lead.round, Snapshot: p.snapshot}, nothing)
+}
+
+// wantTaken asks for a snapshot, once. For a peer that is not there it would be outdated by the time
+// that it comes back, and be taken in vain again and again.
+func (c *Core) wantTaken(p *progress, e *Effects) {
+	if c.live(p) && !c.taking {
+		e.TakeSnapshot, c.taking = true, true
+	}
 }
 
 // snapshotAnswered takes the answer to an offer. What it says of the log counts, and nothing else.
@@ -93,12 +101,15 @@ func (c *Core) held() (lowest Index) {
 		p := &c.lead.peers[i]
 		from := Index(0)
 		switch {
-		case p.state == snapshotting && p.snapshot.ID != 0:
-			from = p.snapshot.Pos.Index
-		case p.state == snapshotting && c.taking:
-			from = c.log.base.Index
-		case p.catchUp > p.match:
+		case p.state != snapshotting && p.catchUp > p.match:
 			from = p.match
+		case p.state != snapshotting:
+		case p.snapshot.ID != 0:
+			from = p.snapshot.Pos.Index
+		case c.usable(&c.taken):
+			from = c.taken.Pos.Index
+		case c.taking:
+			from = c.log.base.Index
 		}
 		if from != 0 && (lowest == 0 || from < lowest) {
 			lowest = from

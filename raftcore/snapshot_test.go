@@ -115,6 +115,21 @@ func TestASnapshotIsAskedForOnceAndOfferedOncePerHeartbeat(t *testing.T) {
 	}
 }
 
+func TestNoSnapshotIsTakenForAPeerThatIsGone(t *testing.T) {
+	c, want := lagging(t, 2)
+	leader := c.nodes[1]
+	c.peer(3).becomeProbing(3)
+	c.pass(2 * Second)
+	c.compact(1, 10)
+	c.pass(2 * Second)
+	expect(t, "state", c.peer(3).state, snapshotting)
+	expect(t, "asked for while nobody is there who could have it", leader.snapshots.wanted, 0)
+	c.heal()
+	c.pass(500 * Millisecond)
+	expect(t, "asked for", leader.snapshots.wanted, 1)
+	c.expectApplied(3, want...)
+}
+
 // Mistake 54, M27: one failure, wherever it is, does not end the attempts.
 func TestWhatFailedIsTriedAgain(t *testing.T) {
 	c, want := lagging(t, 10)
@@ -238,8 +253,12 @@ func TestTheLogIsHeldForAPeerWithASnapshotUntilItHasCaughtUp(t *testing.T) {
 	c.pass(200 * Millisecond)
 	held(10) // being taken: what is compacted now could make it useless
 	meta := c.takeSnapshot(leader)
+	held(22)
 	c.pass(100 * Millisecond)
 	held(22)
+	leader.core.SnapshotFailed(3)
+	held(22) // the next attempt will be with the same
+	c.pass(100 * Millisecond)
 	for range 5 {
 		c.propose(1, "y")
 		c.deliver()

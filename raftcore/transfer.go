@@ -31,13 +31,15 @@ func (c *Core) mostCaughtUp() NodeID {
 	best, match := NodeID(0), Index(0)
 	for i := range c.lead.peers {
 		p := &c.lead.peers[i]
-		live := c.now < p.contact+c.options.ElectionTimeout
-		if live && slices.Contains(c.config().Voters, p.id) && (best == 0 || p.match > match) {
+		if c.live(p) && slices.Contains(c.config().Voters, p.id) && (best == 0 || p.match > match) {
 			best, match = p.id, p.match
 		}
 	}
 	return best
 }
+
+// live reports whether a peer has answered within an election time-out.
+func (c *Core) live(p *progress) bool { return c.now < p.contact+c.options.ElectionTimeout }
 
 // maybeSendTimeoutNow tells the target to campaign once it holds the whole log durably.
 func (c *Core) maybeSendTimeoutNow() {
