@@ -44,6 +44,7 @@ func (c *Core) FingerprintLike(like Likeness) uint64 {
 		h.flag(c.promiseFresh)
 	}
 	c.fingerprintLeader(&h, like)
+	h.flag(c.reads.strict, c.reads.force)
 	h.add(uint64(len(c.reads.waiting)), uint64(len(c.reads.asked)), c.reads.first, c.reads.number)
 	for _, reads := range [2][]ReadID{c.reads.waiting, c.reads.asked} {
 		for _, id := range reads {
@@ -113,6 +114,7 @@ func (c *Core) fingerprintLeader(h *fingerprint, like Likeness) {
 	for _, reads := range [2][]pendingRead{lead.reads, lead.gated} {
 		for _, r := range reads {
 			h.add(r.round, uint64(r.index), like.name(r.from), r.number, uint64(r.id))
+			h.flag(r.strict)
 		}
 	}
 }

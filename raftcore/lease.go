@@ -101,14 +101,19 @@ func (c *Core) leaseUntil() Instant {
 	return Instant(sent) + o.ElectionTimeout*1000/Instant(1000+o.LeaseDrift) - o.Heartbeat/10
 }
 
-// maybeReadUnderLease answers the reads that came before this Tick.
+// maybeReadUnderLease answers the reads that came before this Tick and do not insist on a round.
 func (c *Core) maybeReadUnderLease() {
 	lead := &c.lead
 	if len(lead.reads) == 0 || c.now >= c.leaseUntil() {
 		return
 	}
-	for i := range lead.reads {
-		c.releaseRead(&lead.reads[i])
+	kept := lead.reads[:0]
+	for _, r := range lead.reads {
+		if r.strict {
+			kept = append(kept, r)
+		} else {
+			c.releaseRead(&r)
+		}
 	}
-	lead.reads = lead.reads[:0]
+	lead.reads = kept
 }

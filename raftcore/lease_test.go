@@ -73,6 +73,44 @@ func TestALeaderAnswersReadsUnderItsLeaseWithoutAMessage(t *testing.T) {
 	}
 }
 
+// Some reads are to be right whatever the clocks do, on the leader and through a follower.
+func TestAReadByRoundIsNotAnsweredUnderTheLease(t *testing.T) {
+	c := leased(t, 3)
+	leader := leaderOf(c)
+	follower := c.nodes[1+leader.id%3]
+	for i, m := range []*member{leader, follower} {
+		lease, round := ReadID(10*i+1), ReadID(10*i+2)
+		for _, err := range []error{m.core.ReadIndex(lease), m.core.ReadByRound(round)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.drain(m)
+		for _, asked := range c.take(follower.id, leader.id) {
+			if !asked.Force {
+				t.Fatalf("%s does not insist", asked.String())
+			}
+			leader.core.Step(&asked)
+		}
+		leader.core.Tick(c.now, c.clock)
+		c.drain(leader)
+		if _, ok := m.reads[round]; ok || len(c.wire) == 0 {
+			t.Fatalf("answered without a round: %v, sent %v", m.reads, c.wire)
+		}
+		c.deliver()
+		if m.reads[round] == 0 || m.reads[lease] == 0 {
+			t.Fatalf("not answered: %v", m.reads)
+		}
+	}
+	if err := follower.core.ReadIndex(30); err != nil {
+		t.Fatal(err)
+	}
+	c.drain(follower)
+	if asked := c.take(follower.id, leader.id); len(asked) != 1 || asked[0].Force {
+		t.Fatalf("asked %v", asked)
+	}
+}
+
 // M22: the promise may have been given any time between sending and hearing of it.
 func TestALeaseCountsFromWhenTheRoundWasSent(t *testing.T) {
 	c := leased(t, 3)

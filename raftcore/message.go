@@ -46,7 +46,7 @@ type Message struct {
 	Commit   Index   // AppendEntries: the leader's commit index; it counts up to where the logs agree
 	Match    Index   // responses: see the kinds; AppendEntries: every member holds this much durably
 	Reject   bool
-	Force    bool   // RequestVote: the leader asked for it, so sticky voters answer, too
+	Force    bool   // RequestVote: the leader asked for it; ReadIndex: no lease will do
 	Hint     Pos    // a rejected append: the last position of the follower's log that may still agree
 	Epoch    Index  // config index at which the leader created the peer's progress; echoed
 	Round    uint64 // leader-local (ReadIndex: follower-local) number, echoed by every response

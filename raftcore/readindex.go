@@ -21,24 +21,32 @@ type pendingRead struct {
 	from   NodeID
 	number uint64 // the follower's number
 	id     ReadID
+	strict bool // no lease will do
 }
 
 // ReadIndex asks for an index at which a read by this node is linearizable. The answer comes as
 // Effects.Reads, or Effects.LostReads when leadership changed meanwhile. ErrNoLeader and ErrBusy
-// mean that nothing was asked.
-func (c *Core) ReadIndex(id ReadID) error {
+// mean that nothing was asked. Where leases are on, they count (lease.go).
+func (c *Core) ReadIndex(id ReadID) error { return c.askRead(id, false) }
+
+// ReadByRound is ReadIndex for reads that are linearizable whatever the clocks do: no lease answers
+// them.
+func (c *Core) ReadByRound(id ReadID) error { return c.askRead(id, true) }
+
+func (c *Core) askRead(id ReadID, strict bool) error {
 	switch {
 	case c.role == Leader:
 		if len(c.lead.reads)+len(c.lead.gated) >= c.options.MaxPendingReads {
 			return ErrBusy
 		}
-		c.addRead(pendingRead{id: id})
+		c.addRead(pendingRead{id: id, strict: strict})
 	case c.leader == 0:
 		return ErrNoLeader
 	case len(c.reads.waiting)+len(c.reads.asked) >= c.options.MaxPendingReads:
 		return ErrBusy
 	default:
 		c.reads.waiting = append(c.reads.waiting, id)
+		c.reads.strict = c.reads.strict || strict
 	}
 	return nil
 }
@@ -54,7 +62,7 @@ func (c *Core) leaderReadIndex(m *Message) {
 		c.drop(m, "too many reads are waiting")
 		return
 	}
-	c.addRead(pendingRead{from: m.From, number: m.Round})
+	c.addRead(pendingRead{from: m.From, number: m.Round, strict: m.Force})
 }
 
 // gateOpen reports whether an entry of this leader's term is committed.
@@ -134,7 +142,9 @@ func (c *Core) releaseRead(r *pendingRead) {
 // followerReads are the reads of a node that does not lead.
 type followerReads struct {
 	waiting []ReadID // not yet asked
+	strict  bool     // one of them is
 	asked   []ReadID // covered by the batch in flight
+	force   bool     // one of those is strict: so is the batch
 	first   uint64   // number under which that batch was asked first
 	number  uint64   // number under which it was asked last, or the last one used
 	flying  bool
@@ -150,6 +160,7 @@ func (c *Core) forwardReads() {
 		return
 	}
 	r.asked, r.waiting = r.waiting, r.asked[:0]
+	r.force, r.strict = r.strict, false
 	c.askReadIndex()
 	r.first = r.number
 }
@@ -161,7 +172,8 @@ func (c *Core) askReadIndex() {
 	r.flying = true
 	r.number = max(r.number, c.options.Boot<<40) + 1
 	r.retryAt = c.now + 2*c.options.Heartbeat
-	c.send(Message{Kind: ReadIndex, To: c.leader, Term: c.hard.Term, Round: r.number}, hardState)
+	c.send(Message{Kind: ReadIndex, To: c.leader, Term: c.hard.Term, Round: r.number,
+		Force: r.force}, hardState)
 }
 
 // retryForwardedReads asks again, for the same reads, when no answer came. Reads that arrived since
