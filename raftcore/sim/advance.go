@@ -60,6 +60,12 @@ func (p *process) perform(e *raftcore.Effects) {
 		}
 	}
 	p.handOut(e.Apply)
+	if e.TakeSnapshot {
+		p.takeWanted()
+	}
+	if e.Fetch != nil {
+		p.fetchChanged(e.Fetch)
+	}
 	p.loadLater(e.Load)
 	p.readsReady(e.Reads, e.LostReads)
 	if e.State != nil {
@@ -103,6 +109,10 @@ func (p *process) synced(done raftcore.Seq) {
 	}
 	p.core.Durable(done)
 	p.dirty = true
+	if p.jumped {
+		p.jumped = false
+		p.resolveJumped()
+	}
 	p.releaseHeld(done)
 	if p.core != nil {
 		p.inputTaken()
@@ -112,7 +122,12 @@ func (p *process) synced(done raftcore.Seq) {
 // land makes the synced writes durable and lets the next sync begin.
 func (p *process) land() raftcore.Seq {
 	p.w.checker.landing(p)
+	install := p.disk.installing()
 	done := p.disk.land()
+	if install != nil && p.disk.installing() == nil {
+		p.installed()
+		p.jumped = true
+	}
 	p.sync()
 	return done
 }

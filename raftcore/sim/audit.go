@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 
 	"kelek/raftcore"
 )
@@ -102,7 +103,7 @@ func (c *checker) settled() string {
 		return "the joint configuration is not left"
 	}
 	for _, p := range c.w.nodes {
-		if p.isolated || p.gone || !c.member(p) {
+		if p.away() || !c.member(p) {
 			continue
 		}
 		if p.core == nil || p.state.Leader != leader.id || p.state.Term != leader.state.Term {
@@ -152,7 +153,7 @@ func (c *checker) progress() raftcore.Index {
 	applied := raftcore.Index(len(c.committed))
 	last := applied + opsMax
 	for _, p := range c.w.nodes {
-		if !p.isolated && !p.gone && c.member(p) {
+		if !p.away() && c.member(p) {
 			applied = min(applied, p.machine.applied)
 			last = min(last, p.disk.durable.last().Index)
 		}
@@ -164,14 +165,20 @@ func (c *checker) progress() raftcore.Index {
 func (c *checker) atRest(p *process) string {
 	p.core.Status(&p.status)
 	s := &p.status
+	if s.Fetching != 0 {
+		return fmt.Sprintf("%s fetches snapshot %d at rest", p.name(), s.Fetching)
+	}
+	if away := slices.ContainsFunc(c.w.nodes, (*process).away); s.Held != 0 && !away {
+		return fmt.Sprintf("%s holds its log from %d at rest", p.name(), s.Held)
+	}
 	if s.Uncommitted != 0 || s.Reads != 0 {
 		return fmt.Sprintf("%s counts %d bytes uncommitted and %d reads at rest", p.name(),
 			s.Uncommitted, s.Reads)
 	}
 	for i := range s.Peers {
 		q := &s.Peers[i]
-		peer := c.w.nodes[c.w.indexOf(q.ID)]
-		if !peer.isolated && !peer.gone && (q.State == "snapshot" || q.Inflight != 0 || q.Match != s.Last.Index) {
+		away := c.w.nodes[c.w.indexOf(q.ID)].away()
+		if !away && (q.State == "snapshot" || q.Inflight != 0 || q.Match != s.Last.Index) {
 			return fmt.Sprintf("%s: at rest, its view of n%d is %+v", p.name(), c.w.indexOf(q.ID)+1, *q)
 		}
 	}

@@ -42,6 +42,8 @@ type checker struct {
 	floor     raftcore.Index  // the highest that a leader has found
 	// open are the configurations that were proposed and may yet be committed.
 	open []raftcore.ConfigAt
+	// configs are all that were committed.
+	configs []raftcore.ConfigAt
 }
 
 // start is one life of one node.
@@ -98,6 +100,7 @@ func (c *checker) init(w *World) {
 func (c *checker) started(p *process) {
 	m := &p.disk.durable
 	c.purged(p)
+	c.reaches(p)
 	c.durableVote(p, m.hard)
 	n := &c.nodes[p.index]
 	*n = watch{
@@ -116,6 +119,18 @@ func (c *checker) purged(p *process) {
 	if base := p.disk.durable.snapshot.Pos.Index; base > p.disk.state.applied {
 		c.w.fail(7, "%s: the log is gone up to %d, the state is durable up to %d", p.name(), base,
 			p.disk.state.applied)
+	}
+}
+
+// reaches is the other part of it: the state machine is not ahead of the log, and of the same log.
+func (c *checker) reaches(p *process) {
+	m, applied := &p.disk.durable, p.disk.state.applied
+	if applied > m.last().Index {
+		c.w.fail(7, "%s: the state is durable up to %d, the log up to %v", p.name(), applied, m.last())
+	}
+	if chain, ok := m.chainAt(applied); applied > 0 && ok && chain != c.committed[applied].chain {
+		c.w.fail(4, "%s: the state is durable up to %d, and the log has another entry there", p.name(),
+			applied)
 	}
 }
 
@@ -148,6 +163,9 @@ func (c *checker) written(p *process, w *raftcore.Write) []slot {
 	}
 	if w.HardState != nil {
 		c.hardStateWritten(p, n, *w.HardState)
+	}
+	if w.Snapshot != nil {
+		c.installs(p, n, w)
 	}
 	if w.TruncateFrom != 0 {
 		c.truncated(p, n, w.TruncateFrom)
@@ -267,6 +285,9 @@ func (c *checker) drained(p *process, e *raftcore.Effects) {
 func (c *checker) stable(p *process, i raftcore.Index) {
 	durable, ok := p.disk.durable.chainAt(i)
 	now, known := p.disk.chainAt(i)
+	if s := p.disk.installing(); s != nil && i == s.meta.Pos.Index {
+		return // nothing is said of the log before that is durable: see acknowledges
+	}
 	if !ok || known && durable != now {
 		c.w.fail(9, "%s: takes %d for durable; the disk ends at %v", p.name(), i,
 			p.disk.durable.last())
@@ -297,6 +318,9 @@ func (c *checker) complete(p *process, term raftcore.Term) {
 	for i > 0 && c.committed[i].by >= term {
 		i--
 	}
+	if i < p.disk.base() {
+		return // it is part of the snapshot before the log
+	}
 	if chain, ok := p.disk.chainAt(i); i > 0 && (!ok || chain != c.committed[i].chain) {
 		c.w.fail(4, "%s leads term %d without the committed entry %d", p.name(), term, i)
 	}
@@ -318,8 +342,12 @@ func (c *checker) commits(p *process, s *raftcore.Status) {
 		slot := p.disk.entry(i)
 		c.committed = append(c.committed, commitment{slot.chain, s.Term})
 		c.execute(&slot.entry)
-		if slot.entry.Kind == raftcore.EntryConfig && i > 1 {
-			c.configCommitted(&slot.entry)
+		if slot.entry.Kind == raftcore.EntryConfig {
+			c.configs = append(c.configs,
+				raftcore.ConfigAt{Pos: slot.entry.Pos, Config: decodeConfig(slot.entry.Data)})
+			if i > 1 {
+				c.configCommitted(&slot.entry)
+			}
 		}
 	}
 	c.w.stats.Committed = len(c.committed) - 1
@@ -378,20 +406,6 @@ func (c *checker) handedOut(p *process, n *watch, r raftcore.Range) {
 		c.w.fail(9, "%s: applies up to %d, which is not durable here", p.name(), r.Last)
 	}
 	n.applying = r.Last
-}
-
-// agreed is how much of a node's durable log is known to be committed: no leader will ever need to
-// send it anything at or before that.
-func (c *checker) agreed(p *process) raftcore.Index {
-	m := &p.disk.durable
-	i := min(m.last().Index, raftcore.Index(len(c.committed)-1))
-	for i > m.snapshot.Pos.Index {
-		if chain, ok := m.chainAt(i); ok && chain == c.committed[i].chain {
-			break
-		}
-		i--
-	}
-	return i
 }
 
 // indexOf returns the index of a node, or -1.

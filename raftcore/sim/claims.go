@@ -14,8 +14,11 @@ func (c *checker) promised(p *process, m *raftcore.Message) {
 		return // of a term that ended in the same batch of inputs
 	}
 	switch {
-	case m.Kind == raftcore.AppendEntriesResponse && !m.Reject:
+	case m.Reject:
+	case m.Kind == raftcore.AppendEntriesResponse, m.Kind == raftcore.InstallSnapshotResponse:
 		c.acknowledges(p, m)
+	case m.Kind == raftcore.InstallSnapshot:
+		c.offers(p, m)
 	case m.Kind == raftcore.AppendEntries && p.status.Role == raftcore.Leader:
 		c.replicates(p, m)
 	}
@@ -24,6 +27,12 @@ func (c *checker) promised(p *process, m *raftcore.Message) {
 // acknowledges is invariant 9 for a follower: by the time the answer leaves, the log up to Match is
 // durable, and it is the leader's.
 func (c *checker) acknowledges(p *process, m *raftcore.Message) {
+	if base := p.disk.base(); m.Match < base {
+		if p.disk.writtenBy(base) > max(m.After, p.disk.syncedTo) && !c.holds(p, m.Match) {
+			c.w.fail(9, "%s: acknowledges %d before a snapshot is durable: %s", p.name(), m.Match, m)
+		}
+		return // it is part of the snapshot before the log
+	}
 	mine, ok := p.disk.chainAt(m.Match)
 	if !ok || p.disk.writtenBy(m.Match) > max(m.After, p.disk.syncedTo) {
 		c.w.fail(9, "%s: acknowledges %d before it is durable: %s", p.name(), m.Match, m)
@@ -35,6 +44,21 @@ func (c *checker) acknowledges(p *process, m *raftcore.Message) {
 	}
 	if theirs, ok := q.disk.chainAt(m.Match); ok && theirs != mine {
 		c.w.fail(9, "%s: acknowledges %d of another log: %s", p.name(), m.Match, m)
+	}
+}
+
+// offers: a leader offers snapshots of what is committed, which it has or had.
+func (c *checker) offers(p *process, m *raftcore.Message) {
+	s := &m.Snapshot
+	if s.ID == 0 || s.ID > c.w.snapshots || s.Pos.Index > p.status.Commit ||
+		s.Pos.Index < p.status.First-1 {
+		c.w.fail(15, "%s: offers snapshot %d at %v, its log is %d..%v, commit %d", p.name(), s.ID, s.Pos,
+			p.status.First, p.status.Last, p.status.Commit)
+	}
+	if config := c.configAt(s.Pos.Index); !config.Config.Equal(&s.Config) ||
+		config.Pos.Index != s.ConfigIndex {
+		c.w.fail(8, "%s: offers a snapshot at %v with configuration %d, %s", p.name(), s.Pos,
+			s.ConfigIndex, c.w.describeConfig(&s.Config))
 	}
 }
 
@@ -72,7 +96,7 @@ func bytesOf(entries []raftcore.Entry) (n int) {
 // again.
 func (c *checker) sent(p *process, k *packet) {
 	m := &k.message
-	if k.forward || m.Kind != raftcore.RequestVoteResponse || m.Reject {
+	if k.forward || k.stream || m.Kind != raftcore.RequestVoteResponse || m.Reject {
 		return
 	}
 	c.durableVote(p, raftcore.HardState{Term: m.Term, VotedFor: m.To})

@@ -133,6 +133,7 @@ func (c *clients) begin(i int, op operation) {
 	if op.code == opRead {
 		p.reads = append(p.reads, read{op: s.current})
 		p.askReads()
+		p.tick() // a read may be answered at once, under a lease, by a look at the clock
 	} else {
 		p.origin.waiting = append(p.origin.waiting, s.current)
 		p.pump()
@@ -159,6 +160,24 @@ func (c *clients) giveUp(i int) {
 	}
 	s.current = 0
 	c.again(i)
+}
+
+// uncertain ends an operation that took effect, without a result: its node was brought forward by a
+// snapshot.
+func (c *clients) uncertain(id opID) {
+	op := &c.ops[id]
+	s := &c.sessions[op.session]
+	c.w.stats.Jumped++
+	if s.current != id {
+		return // given up before
+	}
+	op.state = unknown
+	c.w.stats.Unknown++
+	s.current = 0
+	if c.w.phase != faulty && s.todo > 0 {
+		s.todo--
+	}
+	c.again(int(op.session))
 }
 
 func (c *clients) refuse(op *operation) {

@@ -3,7 +3,7 @@ package sim
 import "kelek/raftcore"
 
 // clockUnit is the rate of a correct clock, so that rates are exact integers.
-const clockUnit = 16
+const clockUnit = 1000
 
 // clock turns world time into what one node's clocks show. The monotonic one runs at a rate between
 // half and double and may leap forward, as after a suspend; the wall clock may also leap back.

@@ -26,12 +26,19 @@ func configsOf(m *image, into []raftcore.ConfigAt) []raftcore.ConfigAt {
 func (n *watch) config() *raftcore.ConfigAt { return &n.configs[len(n.configs)-1] }
 
 // inForce is the configuration in force at an index of the log.
-func (n *watch) inForce(i raftcore.Index) *raftcore.Config {
-	k := len(n.configs) - 1
-	for k > 0 && n.configs[k].Pos.Index > i {
+func (n *watch) inForce(i raftcore.Index) *raftcore.Config { return &n.configAt(i).Config }
+
+func (n *watch) configAt(i raftcore.Index) *raftcore.ConfigAt { return lastUpTo(n.configs, i) }
+
+// configAt is the configuration in force at a committed index.
+func (c *checker) configAt(i raftcore.Index) *raftcore.ConfigAt { return lastUpTo(c.configs, i) }
+
+func lastUpTo(configs []raftcore.ConfigAt, i raftcore.Index) *raftcore.ConfigAt {
+	k := len(configs) - 1
+	for k > 0 && configs[k].Pos.Index > i {
 		k--
 	}
-	return &n.configs[k].Config
+	return &configs[k]
 }
 
 // knows reports whether a node is or ever was a member by this log.
@@ -57,6 +64,32 @@ func (c *checker) configWritten(p *process, n *watch, e *raftcore.Entry) {
 	if !slices.ContainsFunc(c.open, func(at raftcore.ConfigAt) bool { return at.Pos == e.Pos }) {
 		c.open = append(c.open, next)
 	}
+}
+
+// installs checks a Write that installs a snapshot: it is one that was committed, and was staged here;
+// it brings the node forward, and nothing else comes with it.
+func (c *checker) installs(p *process, n *watch, w *raftcore.Write) {
+	m, s := w.Snapshot, p.disk.stage.whole
+	if s == nil || s.meta.ID != m.ID || w.TruncateFrom != 0 || len(w.Append) > 0 {
+		c.w.fail(15, "%s: installs snapshot %d, staged is %d; truncate %d, append %d", p.name(), m.ID,
+			p.disk.stage.meta.ID, w.TruncateFrom, len(w.Append))
+	}
+	i := m.Pos.Index
+	if i <= n.commit || i <= n.applying {
+		c.w.fail(7, "%s: installs a snapshot at %v over commit %d, applying %d", p.name(), m.Pos, n.commit,
+			n.applying)
+	}
+	if i >= raftcore.Index(len(c.committed)) || s.base != c.committed[i].chain ||
+		s.meta.Pos != m.Pos || s.state.applied != i || s.meta.Stamp != m.Stamp {
+		c.w.fail(4, "%s: installs a snapshot at %v that is not of the committed log", p.name(), m.Pos)
+	}
+	if at := c.configAt(i); !at.Config.Equal(&m.Config) || at.Pos.Index != m.ConfigIndex {
+		c.w.fail(8, "%s: installs a snapshot at %v with configuration %d, %s", p.name(), m.Pos,
+			m.ConfigIndex, c.w.describeConfig(&m.Config))
+	}
+	bottom := raftcore.Pos{Term: m.Pos.Term, Index: m.ConfigIndex}
+	n.configs = append(n.configs[:0], raftcore.ConfigAt{Pos: bottom, Config: cloneConfig(&m.Config)})
+	n.last, n.stamp, n.applying = m.Pos, m.Stamp, i
 }
 
 func (n *watch) truncateConfigs(from raftcore.Index) {
@@ -93,7 +126,7 @@ func (c *checker) configuration(p *process, n *watch, s *raftcore.Status) {
 	if top.Pos.Term != s.Term {
 		return
 	}
-	if slot := p.disk.entry(s.Commit); slot == nil || slot.entry.Term != s.Term {
+	if p.disk.termAt(s.Commit) != s.Term {
 		c.w.fail(8, "%s: appends config %d before an entry of its term is committed", p.name(),
 			top.Pos.Index)
 	}

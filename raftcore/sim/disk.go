@@ -66,6 +66,9 @@ func (m *image) chainAt(i raftcore.Index) (uint64, bool) {
 
 // perform makes one write part of the image.
 func (m *image) perform(w *diskWrite) {
+	if w.install != nil {
+		m.reset(w.install)
+	}
 	if w.truncateFrom != 0 {
 		keep := w.truncateFrom - m.snapshot.Pos.Index - 1
 		m.log = m.log[:min(int(keep), len(m.log))]
@@ -114,12 +117,15 @@ type diskWrite struct {
 	slots        []slot
 	hint         raftcore.Index
 	compactTo    raftcore.Index
+	install      *snapshot
 }
 
 // disk is what survives a crash of its process, and what does not yet.
 type disk struct {
 	durable image
-	state   machine // as it was last flushed, with its applied position
+	state   machine   // as it was last flushed, with its applied position
+	marked  *snapshot // installed as the state; the log may not be reset to it yet
+	stage   stage     // what is here of a snapshot from another node
 	pending []diskWrite
 	free    [][]slot // buffers of performed writes
 
@@ -148,6 +154,10 @@ func (d *disk) issue(w *raftcore.Write, slots []slot) {
 	if w.HardState != nil {
 		n.hardSet, n.hard = true, *w.HardState
 	}
+	if w.Snapshot != nil {
+		n.install = d.stage.whole
+		d.stage = stage{}
+	}
 	d.issued = w.Seq
 	d.pending = append(d.pending, n)
 }
@@ -166,13 +176,24 @@ func (d *disk) land() raftcore.Seq {
 	}
 	for i := range d.covers {
 		w := &d.pending[i]
-		d.durable.perform(w)
+		d.perform(w)
 		d.syncedTo = w.seq
 		d.recycle(w)
 	}
 	d.pending = slices.Delete(d.pending, 0, d.covers)
 	d.syncing, d.covers = false, 0
 	return d.syncedTo
+}
+
+// perform makes a write durable. An install is two steps: the marker, then the log.
+func (d *disk) perform(w *diskWrite) {
+	if w.install != nil {
+		d.mark(w.install)
+	}
+	d.durable.perform(w)
+	if w.install != nil {
+		d.marked = nil
+	}
 }
 
 func (d *disk) recycle(w *diskWrite) {
@@ -204,8 +225,15 @@ func (d *disk) crash(g *rand.Rand) (torn bool) {
 	default:
 		keep = g.IntN(n + 1)
 	}
+	install := slices.IndexFunc(d.pending, func(w diskWrite) bool { return w.install != nil })
+	if halfway := g.IntN(2) == 0; install >= 0 && halfway {
+		keep = install
+	}
 	for i := range keep {
-		d.durable.perform(&d.pending[i])
+		d.perform(&d.pending[i])
+	}
+	if install == keep {
+		d.mark(d.pending[keep].install)
 	}
 	if keep < len(d.pending) && len(d.pending[keep].slots) > 0 {
 		torn = true
@@ -214,8 +242,11 @@ func (d *disk) crash(g *rand.Rand) (torn bool) {
 	for i := range d.pending {
 		d.recycle(&d.pending[i])
 	}
+	if g.IntN(2) == 0 {
+		d.stage = stage{}
+	}
 	*d = disk{
-		durable: d.durable, state: d.state, pending: d.pending[:0], free: d.free, slowness: d.slowness,
+		durable: d.durable, state: d.state, marked: d.marked, stage: d.stage, pending: d.pending[:0], free: d.free, slowness: d.slowness,
 	}
 	return torn
 }
@@ -239,6 +270,9 @@ func (d *disk) entry(i raftcore.Index) *slot {
 		w := &d.pending[n]
 		if k := len(w.slots); k > 0 && i >= w.slots[0].entry.Index && i <= w.slots[k-1].entry.Index {
 			return &w.slots[i-w.slots[0].entry.Index]
+		}
+		if w.install != nil {
+			return nil
 		}
 		if w.truncateFrom != 0 && i >= w.truncateFrom {
 			return nil
@@ -305,10 +339,32 @@ func (d *disk) chainAt(i raftcore.Index) (uint64, bool) {
 	if s := d.entry(i); s != nil {
 		return s.chain, true
 	}
+	if s := d.installing(); s != nil {
+		return s.base, i == s.meta.Pos.Index
+	}
 	if i == d.durable.snapshot.Pos.Index {
 		return d.durable.base, true
 	}
 	return 0, false
+}
+
+// termAt is the term of an entry of the log, or of the one before it; 0 when it is neither.
+func (d *disk) termAt(i raftcore.Index) raftcore.Term {
+	if s := d.entry(i); s != nil {
+		return s.entry.Term
+	}
+	if s := d.installing(); s == nil && i == d.durable.snapshot.Pos.Index {
+		return d.durable.snapshot.Pos.Term
+	}
+	return 0
+}
+
+// base is the index before the first entry of the log, issued writes included.
+func (d *disk) base() raftcore.Index {
+	if s := d.installing(); s != nil {
+		return s.meta.Pos.Index
+	}
+	return d.durable.snapshot.Pos.Index
 }
 
 // writtenBy is the write that put the entry at i where it is; 0 when that is durable.
@@ -316,6 +372,9 @@ func (d *disk) writtenBy(i raftcore.Index) raftcore.Seq {
 	for n := len(d.pending) - 1; n >= 0; n-- {
 		w := &d.pending[n]
 		if k := len(w.slots); k > 0 && i >= w.slots[0].entry.Index && i <= w.slots[k-1].entry.Index {
+			return w.seq
+		}
+		if w.install != nil && i <= w.install.meta.Pos.Index {
 			return w.seq
 		}
 	}
@@ -327,6 +386,9 @@ func (d *disk) config() raftcore.Config {
 	for n := len(d.pending) - 1; n >= 0; n-- {
 		if c := d.lastConfig(d.pending[n].slots); c != nil {
 			return *c
+		}
+		if s := d.pending[n].install; s != nil {
+			return s.meta.Config
 		}
 	}
 	if c := d.lastConfig(d.durable.log); c != nil {

@@ -17,6 +17,7 @@
 //	origin.go    its proposals and reads; client.go: those who ask
 //	machine.go   its state machine
 //	once.go      requests that it executes once
+//	snapshot.go  snapshots taken, kept and installed; stream.go: how they travel
 //	disk.go      its disk; media.go: errors of a disk, and damage in what was synced
 //	clock.go     its clocks
 //	network.go   links between nodes
@@ -59,8 +60,16 @@
 // majority's members all see each other, writes are served meanwhile.
 //
 // The state machine is durable only now and then, and is replayed from the log after a crash, as
-// the real one. Logs are compacted at any legal index: up to what is durably applied here, and held
-// by every member, since there are no snapshots yet; not at all where nodes may join.
+// the real one. Logs are compacted at any legal index: up to what is durably applied here, whoever may
+// still need it. Such a peer, and one that is new, gets a snapshot.
+//
+// Snapshots are taken when the core wants one and at any other time, and may get lost. The receiver
+// fetches one part after the other; parts are lost, repeated and damaged, transfers break, go on
+// after a restart, or end with the term. An install is a marker and then a reset of the log: a crash
+// leaves either, both or none of them done. What it jumps over is answered with "unknown".
+//
+// With leases on, clocks drift as far as the bound allows and do not leap; TestLeasesNeedTheirBound
+// lets them drift further, and expects a stale read.
 //
 // Members come blank, and learn everything from the leader; go, and run on for ever, with clients
 // that nobody serves; are promoted, demoted, replaced, one to three at once, the leader among them,
@@ -83,8 +92,10 @@
 //	 5  At the first commit a quorum of disks holds the entry, crashed ones included, by the
 //	    configuration in force there.
 //	 6  Applied without gap; every replica's state hash equals the reference machine's.
-//	 7  Term, commit, first index and stamps never go back.
-//	 8  The configuration is the one recomputed from the log (*); neighbours share all quorums, by
+//	 7  Term, commit, first index and stamps never go back, a snapshot takes no node back. The log
+//	    reaches from what is durably applied to what was acknowledged, after every crash.
+//	 8  The configuration is the one recomputed from snapshot and log (*), and a snapshot's is the one
+//	    that was committed there; neighbours share all quorums, by
 //	    brute force; a leader has at most one that is uncommitted, and proposes none before an entry
 //	    of its term is committed; it leads no longer than until its own removal is. What a leader
 //	    calls held by every member (Floor) is durable on every member.
@@ -125,7 +136,7 @@
 //
 // # What it does not do
 //
-// No snapshots yet; learners are never too far behind for a promotion, since PromoteSlack is more
-// than a run's log; no shrinking of failures. It says nothing about the real disk, the real network
+// Learners are never too far behind for a promotion, since PromoteSlack is more than a run's log. No
+// shrinking of failures. It says nothing about the real disk, the real network
 // or the real loop.
 package sim

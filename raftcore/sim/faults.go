@@ -16,6 +16,7 @@ const (
 	transferFault                   // leadership is handed over
 	compactFault                    // a node compacts its log
 	flushFault                      // a state machine becomes durable
+	snapshotFault                   // a snapshot is taken, or those that are kept get lost
 	syncErrorFault                  // one sync fails
 	fullFault                       // a disk is full: the next write fails
 	readErrorFault                  // the next read of old entries fails
@@ -44,6 +45,7 @@ var faults = [faultKinds]fault{
 	transferFault:  {"transfer", (*World).transfer},
 	compactFault:   {"compact", (*World).compact},
 	flushFault:     {"flush", (*World).flush},
+	snapshotFault:  {"snapshot", (*World).takeAny},
 	syncErrorFault: {"sync-error", (*World).failSync},
 	fullFault:      {"disk-full", (*World).fillDisk},
 	readErrorFault: {"read-error", (*World).failRead},
@@ -161,11 +163,15 @@ func (w *World) pause(p *process) {
 func (w *World) disturbClock(p *process) {
 	g := w.rng.strike
 	rate := raftcore.Instant(clockUnit)
-	if g.IntN(3) > 0 {
+	drift := raftcore.Instant(w.knobs.clockDrift)
+	switch {
+	case drift > 0: // as slow as it may be, as fast as it may be, or between
+		rate += pick(g, 0, drift, between(g, 0, drift))
+	case g.IntN(3) > 0:
 		rate = between(g, clockUnit/2, 2*clockUnit+1)
 	}
 	leap := raftcore.Instant(0)
-	if g.IntN(3) == 0 {
+	if g.IntN(3) == 0 && drift == 0 {
 		leap = between(g, 0, 4*w.knobs.election)
 	}
 	p.clock.change(w.now, leap, rate, g.Int64N(10_000)-5_000)
@@ -209,18 +215,19 @@ func (w *World) flush(p *process) {
 	}
 }
 
-// compact shortens a log as far as nobody needs it: up to the durable applied index, and not past
-// what every member holds, since without snapshots a member that falls behind is lost.
+// compact shortens a log to any index up to what the state machine holds durably, whoever may still
+// need what goes; but, most of the time, not past what a peer with a snapshot will go on from.
 func (w *World) compact(p *process) {
-	if p.core == nil {
+	if p.core == nil || p.disk.installing() != nil {
 		return
 	}
 	upTo := p.disk.state.applied
 	if planted(31) {
 		upTo = p.machine.applied
 	}
-	for _, q := range w.nodes {
-		upTo = min(upTo, w.checker.agreed(q))
+	p.core.Status(&p.status)
+	if held := p.status.Held; held != 0 && w.rng.strike.IntN(8) > 0 {
+		upTo = min(upTo, held)
 	}
 	first := p.disk.durable.snapshot.Pos.Index
 	if upTo <= first {
@@ -234,10 +241,16 @@ func (w *World) compact(p *process) {
 	p.inputTaken()
 }
 
+// installSyncs is how many syncs it takes to install a snapshot: of directories, mostly.
+const installSyncs = 6
+
 // syncLatency draws how long a sync takes.
 func (w *World) syncLatency(d *disk) raftcore.Instant {
 	g := w.rng.disk
 	latency := around(g, w.knobs.syncMean) * d.slowness
+	if d.installing() != nil {
+		latency *= installSyncs
+	}
 	if w.phase != faulty {
 		return min(latency, w.promptly())
 	}

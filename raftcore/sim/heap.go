@@ -12,6 +12,9 @@ const (
 	evApply                           // an applier reaches the next range
 	evLoaded                          // entries read from disk for a slow peer
 	evAdvance                         // a gathering loop drains its core
+	evTake                            // a snapshot that the core wants is taken
+	evFetch                           // a part of a snapshot is overdue
+	evFetched                         // a fetched snapshot is synced
 	evResend                          // an origin looks after what got no answer
 	evSession                         // a client session does its next thing
 	evDisconnect                      // a connection to a peer is found broken

@@ -172,6 +172,16 @@ func (m *machine) configure(e *raftcore.Entry) error {
 	return nil
 }
 
+// origin is the record of a node.
+func (m *machine) origin(id raftcore.NodeID) (none originRecord) {
+	for i := range m.origins {
+		if m.origins[i].origin == id {
+			return m.origins[i]
+		}
+	}
+	return none
+}
+
 func (m *machine) isMember(id raftcore.NodeID) bool { return slices.Contains(m.members[:], id) }
 
 // admit applies the origin rule and moves the origin's record. Without a record, only a member

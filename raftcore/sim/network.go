@@ -12,12 +12,14 @@ const noSlot int32 = -1
 // encoded form is used in runs with the codec and for proposals. Copies of a packet share it.
 type packet struct {
 	from, to int8
-	forward  bool
+	forward  bool // a proposal
+	stream   bool // part of a snapshot's transfer
 	copies   int32
 	life     uint32 // of the link when it was sent, see link
 	order    uint64 // on the link
 	bytes    []byte
 	message  raftcore.Message
+	part     streamPart
 }
 
 // link is one direction between two nodes. A reset drops the end of what was under way: packets of
@@ -76,7 +78,7 @@ func (n *network) take(from, to int) (int32, *packet) {
 	slot := n.free[len(n.free)-1]
 	n.free = n.free[:len(n.free)-1]
 	k := &n.packets[slot]
-	k.from, k.to, k.forward, k.copies = int8(from), int8(to), false, 1
+	k.from, k.to, k.forward, k.stream, k.copies = int8(from), int8(to), false, false, 1
 	k.bytes = k.bytes[:0]
 	return slot, k
 }
@@ -94,6 +96,7 @@ func (n *network) release(slot int32) {
 	if k.forward || len(k.message.Entries) > 0 {
 		k.bytes = nil
 	}
+	k.part = streamPart{}
 	clear(k.message.Entries)
 	k.message.Entries = k.message.Entries[:0]
 	n.free = append(n.free, slot)
@@ -120,6 +123,13 @@ func (n *network) pack(p *process, m *raftcore.Message) int32 {
 func (n *network) forward(p *process, to int, proposal []byte) {
 	slot, k := n.take(p.index, to)
 	k.forward, k.bytes = true, proposal
+	n.transmit(p, slot)
+}
+
+// stream sends a part of a snapshot's transfer, or the request for one.
+func (n *network) stream(p *process, to int, part streamPart) {
+	slot, k := n.take(p.index, to)
+	k.stream, k.part = true, part
 	n.transmit(p, slot)
 }
 
@@ -200,9 +210,12 @@ func (n *network) deliver(p *process, slot int32) {
 	if !p.burst {
 		p.tick()
 	}
-	if k.forward {
+	switch {
+	case k.forward:
 		p.takeForwarded(k.bytes)
-	} else {
+	case k.stream:
+		p.takePart(n.w.nodes[k.from], k.part)
+	default:
 		p.step(n.unpack(k))
 	}
 	n.release(slot)
@@ -320,14 +333,19 @@ func (n *network) block(blocked func(a, b int) bool) {
 // foldPacket folds what leaves a node into the replay hash.
 func (n *network) foldPacket(k *packet) {
 	m := &k.message
-	if k.forward {
+	switch {
+	case k.forward:
 		n.w.fold(mixBytes(uint64(k.from)<<8^uint64(k.to), k.bytes))
+		return
+	case k.stream:
+		n.w.fold(mix(uint64(k.from)<<8^uint64(k.to), k.part.number<<16^uint64(k.part.offset)))
 		return
 	}
 	h := mix(uint64(m.Kind)<<56^uint64(m.Term), uint64(m.From)^uint64(m.To)<<1)
 	h = mix(h, uint64(m.Prev.Term)<<40^uint64(m.Prev.Index)^uint64(m.Commit)<<20)
 	h = mix(h, uint64(m.Match)^uint64(m.Hint.Index)<<20^uint64(m.Hint.Term)<<40)
 	h = mix(h, m.Round^uint64(m.Epoch)<<40^uint64(len(m.Entries))<<20)
+	h = mix(h, m.Snapshot.ID^uint64(m.Snapshot.Pos.Index)<<32^uint64(m.Lease))
 	if m.Reject {
 		h++
 	}

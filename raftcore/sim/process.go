@@ -44,8 +44,13 @@ type process struct {
 	loads   []raftcore.LoadRequest
 	origin  origin
 	reads   []read
-	state   raftcore.StateChange // last announced; Config is not kept
-	status  raftcore.Status
+	// Snapshots that others may fetch, and what this node fetches: see snapshot.go and stream.go.
+	snapshots []*snapshot
+	taking    bool
+	jumped    bool // a snapshot was installed, and the core does not know that it is durable
+	fetch     fetch
+	state     raftcore.StateChange // last announced; Config is not kept
+	status    raftcore.Status
 
 	results []uint64 // of the ops of the entry being applied
 	told    effect   // appends to results
@@ -98,6 +103,7 @@ func (p *process) start() {
 		p.fence(at, err)
 		return
 	}
+	p.disk.recover()
 	p.starts++
 	p.machine = p.disk.state
 	applied := p.machine.applied
@@ -136,6 +142,7 @@ func (p *process) crash() {
 		p.w.network.release(p.backlog[i].slot)
 	}
 	p.core, p.held, p.queue, p.loads = nil, p.held[:0], nil, nil
+	p.snapshots, p.taking, p.jumped, p.fetch = nil, false, false, fetch{}
 	p.timerAt, p.gather, p.paused, p.crashIn = 0, false, false, 0
 	p.backlog = p.backlog[:0]
 	p.w.clients.nodeDown(p)

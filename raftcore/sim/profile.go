@@ -29,6 +29,11 @@ type knobs struct {
 	uncommittedEntries, uncommittedBytes int
 	applyBytes, tailBytes, pendingReads  int
 
+	leaseDrift int // parts per thousand; 0: no leases
+	// clockDrift is how much faster than another a clock may run, in parts per thousand. 0: from half
+	// to double, with leaps.
+	clockDrift int
+
 	// The loop around a core.
 	tickEvery raftcore.Instant // coarse ticker; 0: timers fire when the core wants them
 	gather    raftcore.Instant // inputs within up to this are drained together; 0: one by one
@@ -53,6 +58,11 @@ type knobs struct {
 	// Faults, by kind: mean time between two, 0 for never, and how long one lasts.
 	every, lasts [faultKinds]raftcore.Instant
 
+	// Snapshots.
+	snapshotParts        int // that one travels in
+	snapshotFailPermille int // that cannot be taken when the core wants them
+	partFlipPermille     int // parts with a bit flipped
+
 	// Clients and origins.
 	sessions      int // per node
 	think         raftcore.Instant
@@ -63,8 +73,7 @@ type knobs struct {
 	largePermille int // proposals with up to largeBytes more
 	largeBytes    int
 
-	// Membership. configFault makes the changes; logs are kept whole then, since a blank node needs
-	// them from the beginning.
+	// Membership. configFault makes the changes.
 	joiners int  // new nodes that may come
 	reAdd   bool // only wrong re-adds under the old id, see World.reAdd
 
@@ -94,6 +103,8 @@ var Profiles = []Profile{
 	{"elections", "leaders die or are cut off all the time, messages carry one entry", elections},
 	{"reads", "old answers arrive late, at leaders that come, go and come back", staleReads},
 	{"membership-storm", "members come, go, and change roles all the time", membershipStorm},
+	{"snapshot-storm", "logs are cut short, members fall behind, snapshots travel badly", snapshotStorm},
+	{"lease", "reads rest on leases, clocks drift as far as is allowed", lease},
 	{"lost-disks", "synced records rot, disks are lost, machines come back as new nodes", lostDisks},
 	{"partial-partitions", "links are gone for long, a fully connected quorum is there", partialPartitions},
 	{"re-add", "learners lose their disks and come back under their old ids", reAdd},
@@ -165,6 +176,9 @@ func drawDisk(g *rand.Rand, k *knobs) {
 	k.syncTailPermille, k.syncTailMax = sometimes(g, 50), between(g, ms, k.election/2)
 	k.readMean = pick(g, 50*us, 2*ms)
 	k.applyMean = pick(g, 5*us, 50*us, 2*ms)
+	k.snapshotParts = pick(g, 1, 2, 7, 12)
+	k.snapshotFailPermille = pick(g, 0, 200)
+	k.partFlipPermille = pick(g, 0, 20)
 }
 
 // drawFaults switches each kind on with even odds, at a random rate.
@@ -204,7 +218,6 @@ func swarm(g *rand.Rand, k *knobs) {
 func changing(k *knobs, every raftcore.Instant) {
 	k.joiners = nodesMax - k.nodes
 	k.every[configFault] = every
-	k.every[compactFault] = 0
 }
 
 // membershipStorm is one change after the other, from one node to seven and back, while leaders
@@ -216,6 +229,35 @@ func membershipStorm(g *rand.Rand, k *knobs) {
 		k.every[partitionFault] = between(g, k.election, 4*k.election)
 		k.lasts[partitionFault] = between(g, k.election/2, 3*k.election)
 	}
+}
+
+// snapshotStorm is where members fall behind what is compacted, again and again, and where leaders
+// change and nodes crash while they are brought forward.
+func snapshotStorm(g *rand.Rand, k *knobs) {
+	k.every[compactFault] = between(g, k.election/8, k.election)
+	k.every[flushFault] = k.election / 8
+	k.every[snapshotFault] = between(g, k.election/4, 4*k.election)
+	k.every[crashFault] = between(g, k.election/2, 4*k.election)
+	k.lasts[crashFault] = between(g, k.election/2, 4*k.election)
+	k.every[partitionFault] = between(g, k.election, 4*k.election)
+	k.lasts[partitionFault] = between(g, k.election/2, 4*k.election)
+	if g.IntN(2) == 0 {
+		changing(k, between(g, k.election, 4*k.election))
+	}
+}
+
+// lease is where a leader that is cut off, paused or asked to hand over goes on to answer reads for as
+// long as it may.
+func lease(g *rand.Rand, k *knobs) {
+	k.leaseDrift = pick(g, 10, 100, 500)
+	k.clockDrift = k.leaseDrift
+	k.every[clockFault] = between(g, k.election/2, 4*k.election)
+	k.every[transferFault] = between(g, k.election, 4*k.election)
+	k.every[partitionFault] = between(g, k.election, 4*k.election)
+	k.lasts[partitionFault] = between(g, k.election, 4*k.election)
+	k.partitions = []partitionKind{isolateLeader, uniform}
+	k.every[cutFault] = between(g, k.election, 4*k.election)
+	k.readPermille, k.think = 700, pick(g, 2*ms, 10*ms)
 }
 
 // lostDisks is where nodes are lost for good, in clusters that may replace them and in such that may
@@ -329,7 +371,7 @@ func (k *knobs) options(p *process) raftcore.Options {
 		MaxInflightMessages: k.inflightMessages, MaxInflightBytes: k.inflightBytes,
 		MaxUncommittedEntries: k.uncommittedEntries, MaxUncommittedBytes: k.uncommittedBytes,
 		MaxEntryBytes: k.entryBytesMax(), MaxApplyBytes: k.applyBytes,
-		LogTailBytes: k.tailBytes, MaxPendingReads: k.pendingReads, Trace: p.w.tracing(),
+		LeaseDrift: k.leaseDrift, LogTailBytes: k.tailBytes, MaxPendingReads: k.pendingReads, Trace: p.w.tracing(),
 	}
 }
 

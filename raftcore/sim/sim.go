@@ -57,6 +57,15 @@ type Stats struct {
 	Wiped          int // disks lost and added again under the old id
 	RetiredRefused int // changes that would have brought an old id back
 
+	Snapshots  int // taken
+	Installs   int // snapshots that replaced a state
+	Parts      int // of snapshots that arrived
+	Mismatches int // files that started over
+	Resumed    int // transfers that went on with what was staged
+	Aborted    int // transfers that the core lost interest in
+	GivenUp    int // transfers that failed
+	Jumped     int // operations whose results a snapshot jumped over
+
 	DiskErrors int // of a sync, a write or a read: each stopped a node
 	Damaged    int // records spoilt after they were synced
 	Fenced     int // nodes that found damage and never ran again
@@ -111,7 +120,9 @@ type World struct {
 	packets  uint64           // sent when the idle phase began
 	strikes  []Strike         // that have struck, or are to strike, see strike.go
 	struck   int              // of the strikes of a script
-	tending  bool             // the leader looks after machines that came back, see wipe.go
+	// Numbers given to snapshots and to transfers of them.
+	snapshots, fetches uint64
+	tending            bool // the leader looks after machines that came back, see wipe.go
 	// graphSince is when the cluster that is partly connected was last asked for progress.
 	graphSince raftcore.Instant
 
@@ -157,6 +168,9 @@ var eventTable = [eventKinds]func(w *World, p *process, e *event){
 	evSynced:     func(_ *World, p *process, e *event) { p.synced(raftcore.Seq(e.arg)) },
 	evApply:      func(_ *World, p *process, _ *event) { p.applyNext() },
 	evLoaded:     func(_ *World, p *process, e *event) { p.loaded(int(e.arg)) },
+	evTake:       func(_ *World, p *process, e *event) { p.takeNow(e.arg != 0) },
+	evFetch:      func(_ *World, p *process, e *event) { p.fetchTimedOut(e.arg>>16, int(e.arg&0xffff)) },
+	evFetched:    func(_ *World, p *process, e *event) { p.fetched(e.arg) },
 	evAdvance:    func(_ *World, p *process, _ *event) { p.gathered() },
 	evResend:     func(_ *World, p *process, _ *event) { p.resend() },
 	evSession:    func(w *World, _ *process, e *event) { w.clients.session(e.arg) },
@@ -270,6 +284,7 @@ func (w *World) takeFor(p *process, e *event) {
 var loopEvents = [eventKinds]bool{
 	evTimer: true, evDeliver: true, evSynced: true, evApply: true, evLoaded: true,
 	evAdvance: true, evResend: true, evDisconnect: true,
+	evTake: true, evFetch: true, evFetched: true,
 }
 
 func (w *World) fold(x uint64) { w.hash = mix(w.hash, x) }

@@ -19,6 +19,9 @@ type Overrides struct {
 	Strikes []Strike
 	Graphs  []graph // the links of partial partitions, in order; empty: drawn
 	Nodes   int     // founders; 0: as drawn
+	// ClockDrift, when not 0, is how much faster than others clocks may run, in parts per thousand,
+	// whatever leases allow.
+	ClockDrift int
 }
 
 // noises are what goes wrong, or is made difficult, between the faults. Switched off one by one, they
@@ -51,6 +54,9 @@ func (o *Overrides) adjust(k *knobs) {
 				noises[i].off(k)
 			}
 		}
+	}
+	if o.ClockDrift > 0 {
+		k.clockDrift = o.ClockDrift
 	}
 	if o.Nodes > 0 {
 		k.nodes = o.Nodes

@@ -21,6 +21,9 @@ func (p *process) kept() *image {
 	return &p.disk.durable
 }
 
+// away reports whether a healed cluster has to do without a node: for now, or for ever.
+func (p *process) away() bool { return p.isolated || p.gone }
+
 func (w *World) someLost() bool { return slices.ContainsFunc(w.nodes, (*process).lost) }
 
 // unlost are the indexes of the nodes that are not lost, but for one more.

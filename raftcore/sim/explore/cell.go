@@ -25,10 +25,10 @@ func rename(r int, id raftcore.NodeID) raftcore.NodeID {
 	return renamings[r][id-1]
 }
 
-// mix is SplitMix64's finalizer over h and w.
+// mix hashes words into h: a step of a linear generator, then SplitMix64's finalizer.
 func mix(h uint64, words ...uint64) uint64 {
 	for _, w := range words {
-		h = (h ^ w) * 0x9e3779b97f4a7c15
+		h = h*0x9e3779b97f4a7c15 + w + 0xbf58476d1ce4e5b9
 		h = (h ^ h>>32) * 0xd6e8feb86659fd93
 		h ^= h >> 32
 	}
