@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"kelek/raftcore"
+	"kelek/raftcore/wire"
 	"kelek/store/op"
 )
 
@@ -28,6 +29,9 @@ type cluster struct {
 type member struct {
 	c       *cluster
 	id      raftcore.NodeID
+	name    string // empty: n and the id
+	asks    wire.JoinKind
+	members []op.Member // as its invitation said
 	boot    uint64
 	storage *fakeStorage
 	node    *Node // nil: down
@@ -74,8 +78,12 @@ func newCluster(t *testing.T, size int, options func(*Options)) *cluster {
 }
 
 func (m *member) self() op.Member {
-	name := fmt.Sprintf("n%d", m.id)
-	return op.Member{ID: uint64(m.id), Name: name, PeerAddr: name + ":7380", Addr: name + ":6380"}
+	name, host := m.name, fmt.Sprintf("n%d", m.id)
+	if name == "" {
+		name = host
+	}
+	return op.Member{ID: uint64(m.id), Name: name, PeerAddr: host + ":7380", Addr: host + ":6380",
+		Standing: m.asks == wire.JoinLearner}
 }
 
 // start boots the node on what its storage holds.
@@ -103,7 +111,7 @@ func (m *member) start() {
 		snapshot: func(t snapshotTask) { m.snapshotTasks = append(m.snapshotTasks, t) },
 		fetch:    func(t *fetchTask) { m.fetches = append(m.fetches, t) },
 	}
-	formed := FormResult{ClusterID: [16]byte{1}}
+	formed := FormResult{ClusterID: [16]byte{1}, Members: m.members}
 	transport := &fakeTransport{network: m.c.network, self: m.id}
 	if err := n.prepare(transport, formed); err != nil {
 		m.c.t.Fatal(err)
@@ -177,7 +185,7 @@ func (m *member) hasWork() bool {
 func (n *Node) hasInput() bool {
 	return len(n.wake)+len(n.postedDurable.news)+len(n.postedApplied.news) > 0 ||
 		len(n.inbox.items)+len(n.events.items)+len(n.loads.items)+len(n.reports.items) > 0 ||
-		len(n.forwarded.items)+len(n.submissions.items)+len(n.reads.items) > 0 ||
+		len(n.forwarded.items)+len(n.submissions.items)+len(n.reads.items)+len(n.tasks.items) > 0 ||
 		len(n.snapshots.items) > 0
 }
 

@@ -371,7 +371,9 @@ func (st *fakeState) execute(o *op.Op) op.Result {
 			}
 		}
 	case op.CodeMember:
-		st.members[o.Member.ID] = o.Member
+		m := o.Member
+		m.Standing = m.Standing || st.members[m.ID].Standing
+		st.members[m.ID] = m
 	default:
 		panic(fmt.Sprintf("fake: op code %d", o.Code))
 	}

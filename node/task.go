@@ -228,7 +228,8 @@ func (n *Node) watchTask(c *raftcore.Status) {
 	}
 }
 
-// taskOutcome is how a task has ended; done is false while it has not.
+// taskOutcome is how a task has ended; done is false while it has not. The core is asked: what the
+// loop knows of it is as old as the last Effects.
 func (n *Node) taskOutcome(t *task, c *raftcore.Status) (a taskAnswer, done bool) {
 	switch {
 	case t.step == stepTransfer:
@@ -236,7 +237,7 @@ func (n *Node) taskOutcome(t *task, c *raftcore.Status) (a taskAnswer, done bool
 	case t.step == stepCommit && reached(c, &t.change.to):
 		a.reply = op.AdminReply{Text: t.change.done, Index: uint64(c.ConfigIndex)}
 		return a, true
-	case n.leading():
+	case c.Role == raftcore.Leader:
 		return a, false
 	case t.step == stepCommit:
 		a.err = t.unknown(errors.New("this node no longer leads"))
@@ -253,16 +254,17 @@ func reached(c *raftcore.Status, to *raftcore.ConfigChange) bool {
 }
 
 func (n *Node) transferOutcome(t *task, c *raftcore.Status) (a taskAnswer, done bool) {
+	leads := c.Role == raftcore.Leader
 	switch {
-	case n.leading() && c.Transferee != 0 || n.leader == 0:
+	case leads && c.Transferee != 0 || c.Leader == 0:
 		return a, false
-	case n.leading():
+	case leads:
 		a.err = fmt.Errorf("%s has not taken over within %s: this node, %s, leads on",
 			orElse(t.request.Name, "nobody"), n.options.ElectionTimeout, n.options.Self.Name)
-	case t.to != 0 && n.leader != t.to:
-		a.err = fmt.Errorf("%s leads now, and not %s", n.nameOf(n.leader), t.request.Name)
+	case t.to != 0 && c.Leader != t.to:
+		a.err = fmt.Errorf("%s leads now, and not %s", n.nameOf(c.Leader), t.request.Name)
 	default:
-		a.reply.Text = fmt.Sprintf("%s leads now, in term %d", n.nameOf(n.leader), n.term)
+		a.reply.Text = fmt.Sprintf("%s leads now, in term %d", n.nameOf(c.Leader), c.Term)
 	}
 	return a, true
 }

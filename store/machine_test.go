@@ -86,6 +86,13 @@ func TestMembersAreRecorded(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("members\n%+v, want\n%+v", got, want)
 	}
+	stands, moved := member(0xb2, "n2"), member(0xb2, "n2")
+	stands.Member.Standing, moved.Member.PeerAddr = true, "elsewhere:7380"
+	r.must(r.commit(nil, r.proposal(stands)))
+	r.must(r.commit(nil, r.proposal(moved))) // it does not know that it was demoted
+	if got, err = r.s.Members(); err != nil || !got[1].Standing || got[1].PeerAddr != "elsewhere:7380" {
+		t.Errorf("members %+v, %v", got, err)
+	}
 	r.must(r.commit(nil, r.configEntry(self)))
 	if got, err = r.s.Members(); err != nil || len(got) != 1 || got[0].Name != "n1" {
 		t.Errorf("members %+v, %v", got, err)

@@ -55,7 +55,7 @@ func (m *machine) retire(id raftcore.NodeID, index raftcore.Index) error {
 		m.putSys(sysKey(sysRetired, uint64(id)), record))
 }
 
-// applyMember records how a node is reached, unless it has left: what was proposed before that and
+// applyMember records how a node is reached and that it stays a learner, unless it has left: what was proposed before that and
 // comes after it would stay for ever.
 func (m *machine) applyMember(o *op.Op) error {
 	key := sysKey(sysRetired, o.Member.ID)
@@ -66,10 +66,26 @@ func (m *machine) applyMember(o *op.Op) error {
 	if retired {
 		return m.answer(op.ResultOK)
 	}
-	if err := m.putSys(sysKey(sysMember, o.Member.ID), o.Append(nil)); err != nil {
+	member := *o
+	if member.Member.Standing, err = m.stands(&o.Member); err != nil {
+		return err
+	}
+	if err := m.putSys(sysKey(sysMember, o.Member.ID), member.Append(nil)); err != nil {
 		return err
 	}
 	return m.answer(op.ResultOK)
+}
+
+// stands: whoever stays a learner once stays one. The node itself may not know that it does: it was
+// demoted by others, and has restarted since on a state that is older.
+func (m *machine) stands(next *op.Member) (bool, error) {
+	key := sysKey(sysMember, next.ID)
+	value, found, err := m.read(hashOf(key), key, &m.value, everything)
+	if err != nil || !found || next.Standing {
+		return next.Standing, err
+	}
+	known, err := decodeMember(next.ID, value)
+	return known.Standing, err
 }
 
 func decodeMember(id uint64, value []byte) (op.Member, error) {

@@ -94,7 +94,7 @@ type Member struct {
 	Addr        string // plain RESP listener, as clients should dial it
 	ClusterAddr string // cluster RESP listener; empty when off
 	Version     string // build version
-	Standing    bool   // a learner that is never promoted by itself
+	Standing    bool   // a learner that is never promoted by itself; a record that says so keeps it
 }
 
 // ResultKind says how an op ended.
