@@ -94,7 +94,7 @@ func TestAReadByRoundIsNotAnsweredUnderTheLease(t *testing.T) {
 		}
 		leader.core.Tick(c.now, c.clock)
 		c.drain(leader)
-		if _, ok := m.reads[round]; ok || len(c.wire) == 0 {
+		if _, ok := m.reads[round]; ok || len(c.wire) == 0 || c.sent(ReadIndexResponse, m.id) > 0 {
 			t.Fatalf("answered without a round: %v, sent %v", m.reads, c.wire)
 		}
 		c.deliver()

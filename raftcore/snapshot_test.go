@@ -28,7 +28,7 @@ func lagging(t *testing.T, upTo Index) (c *cluster, want []string) {
 // peer is the leader's progress of a node.
 func (c *cluster) peer(id NodeID) *progress { return c.nodes[c.leader()].core.lead.peer(id) }
 
-// offers counts what kind of message is on the wire to a node.
+// sent counts what kind of message is on the wire to a node.
 func (c *cluster) sent(kind MessageKind, to NodeID) (n int) {
 	for i := range c.wire {
 		if c.wire[i].Kind == kind && c.wire[i].To == to {
