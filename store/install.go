@@ -141,7 +141,7 @@ func (s *Store) reconcile() error {
 // finishInstall performs the last step of an install that a crash has cut short. Nothing was applied
 // on top of it then.
 func (s *Store) finishInstall(in *installed) error {
-	got, err := readMeta(s.db)
+	got, err := readMeta(s.machine.db)
 	if err != nil {
 		return err
 	}

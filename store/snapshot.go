@@ -61,7 +61,7 @@ func (s *Store) TakeSnapshot(id uint64) (meta raftcore.SnapshotMeta, err error) 
 	}
 	fs := s.options.FS
 	taken := snapshot{dir: fs.PathJoin(x.dir, fmt.Sprintf("%016x", id))}
-	err = d.db.Checkpoint(taken.dir)
+	err = withoutPanic(func() error { return d.db.Checkpoint(taken.dir) })
 	if err == nil {
 		taken.files, meta, err = s.describe(taken.dir)
 	}

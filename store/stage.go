@@ -14,6 +14,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/objstorage"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -382,16 +383,10 @@ func (st *stage) startOver(why error) error {
 
 // checkTable reads a table that has arrived as it was sent, block by block: the sender has read it
 // as a file, and does not know whether its disk returned what it had written.
-func (st *stage) checkTable() (err error) {
-	name := st.files[st.next].Name
-	if !strings.HasSuffix(name, ".sst") {
+func (st *stage) checkTable() error {
+	if !strings.HasSuffix(st.files[st.next].Name, ".sst") {
 		return nil
 	}
-	defer func() { // which is how Pebble reports some nonsense
-		if p := recover(); p != nil {
-			err = fmt.Errorf("not a table: %v", p)
-		}
-	}()
 	f, err := st.s.options.FS.Open(st.path(st.next), vfs.SequentialReadsOption)
 	if err != nil {
 		return err
@@ -400,12 +395,16 @@ func (st *stage) checkTable() (err error) {
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
+	return withoutPanic(func() error { return checkBlocks(readable) })
+}
+
+func checkBlocks(table objstorage.Readable) error {
 	policy := bloom.FilterPolicy(filterBitsPerKey)
-	r, err := sstable.NewReader(context.Background(), readable, sstable.ReaderOptions{
+	r, err := sstable.NewReader(context.Background(), table, sstable.ReaderOptions{
 		Filters: map[string]pebble.FilterPolicy{policy.Name(): policy},
 	})
 	if err != nil {
-		return errors.Join(err, readable.Close())
+		return errors.Join(err, table.Close())
 	}
 	return errors.Join(r.ValidateBlockChecksums(), r.Close())
 }

@@ -129,28 +129,35 @@ func createDB(fs vfs.FS, dir, path string, o *pebble.Options) error {
 	return syncDir(fs, dir)
 }
 
-// openPebble opens a database. Where Pebble cannot return a failed file operation, it panics with
-// it.
+// openPebble opens a database.
 func openPebble(path string, o *pebble.Options) (db *pebble.DB, err error) {
+	err = withoutPanic(func() (err error) {
+		db, err = pebble.Open(path, o)
+		return err
+	})
+	switch {
+	case err == nil:
+		return db, nil
+	case pebble.IsCorruptionError(err):
+		return nil, corruptFile(path, err)
+	}
+	return nil, fmt.Errorf("open database %s: %w", path, err)
+}
+
+// withoutPanic returns what Pebble panics with where it cannot return a failed file operation.
+func withoutPanic(f func() error) (err error) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
 		case runtime.Error:
 			panic(p)
 		case error:
-			db, err = nil, fmt.Errorf("open database %s: %w", path, p)
+			err = p
 		default:
 			panic(p)
 		}
 	}()
-	db, err = pebble.Open(path, o)
-	switch {
-	case pebble.IsCorruptionError(err):
-		err = corruptFile(path, err)
-	case err != nil:
-		err = fmt.Errorf("open database %s: %w", path, err)
-	}
-	return db, err
+	return f()
 }
 
 // load reads what is kept in memory of both, and checks that they belong together.
