@@ -49,6 +49,8 @@ type Cluster struct {
 	Args   []string `json:"args,omitempty"` // further flags of every node
 	Env    []string `json:"env,omitempty"`  // further environment of every node
 	Nodes  []*Node  `json:"nodes"`
+	Named  int      `json:"named,omitempty"` // names n1 to nNamed were given away; 0: to as many nodes
+	Gone   []*Node  `json:"gone,omitempty"`  // removed from the cluster, what they wrote is still here
 
 	mesh   *mesh.Mesh // nil: the nodes are connected directly
 	owners owners
@@ -158,10 +160,7 @@ func freePorts(n int) (int, error) {
 	for try := range portTries {
 		port, free := firstPort+try*portStep, true
 		for i := range n {
-			for _, offset := range []int{0, peerPortOffset, httpPortOffset, clusterPortOffset,
-				doorPortOffset} {
-				free = free && isFree(port+i+offset)
-			}
+			free = free && portsFree(port+i)
 		}
 		if free {
 			return port, nil
@@ -169,6 +168,17 @@ func freePorts(n int) (int, error) {
 	}
 	return 0, fmt.Errorf("no free ports for %d nodes between %d and %d; is kelek local running? "+
 		"(kelek local down)", n, firstPort, firstPort+portTries*portStep)
+}
+
+// portsFree reports whether a node could listen there.
+func portsFree(port int) bool {
+	for _, offset := range []int{0, peerPortOffset, httpPortOffset, clusterPortOffset,
+		doorPortOffset} {
+		if !isFree(port + offset) {
+			return false
+		}
+	}
+	return true
 }
 
 func isFree(port int) bool {
@@ -397,14 +407,14 @@ func (c *Cluster) dead() error {
 	return fmt.Errorf("%s has ended: %s", ended.Name, lastLine(c.logPath(ended)))
 }
 
-// lastLine is the last line of a log.
+// lastLine is the last line of a log, or the first of a panic at its end.
 func lastLine(path string) string {
 	f, err := os.Open(path)
 	if err != nil {
 		return err.Error()
 	}
 	defer f.Close() // only read
-	const tailBytes = 4096
+	const tailBytes = 64 << 10
 	if size, err := f.Seek(0, io.SeekEnd); err == nil {
 		f.Seek(max(size-tailBytes, 0), io.SeekStart) // reading from elsewhere shows too much, not less
 	}
@@ -413,7 +423,16 @@ func lastLine(path string) string {
 		return err.Error()
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return lines[len(lines)-1]
+	last := lines[len(lines)-1]
+	if strings.HasPrefix(last, "{") {
+		return last // a line of the logger: no panic came after it
+	}
+	for i := len(lines) - 1; i >= 0; i-- {
+		if strings.HasPrefix(lines[i], "panic: ") || strings.HasPrefix(lines[i], "fatal error: ") {
+			return lines[i]
+		}
+	}
+	return last
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

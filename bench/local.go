@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -279,7 +280,7 @@ func (c *Cluster) stopAll() error {
 // is in it.
 func (c *Cluster) remove() error {
 	var failures []error
-	for _, n := range c.Nodes {
+	for _, n := range slices.Concat(c.Nodes, c.Gone) {
 		failures = append(failures, os.RemoveAll(c.dataPath(n)), os.RemoveAll(c.logPath(n)))
 	}
 	for _, name := range []string{stateFile, stateFile + ".tmp", "kelek", "kelek.tmp"} {
