@@ -220,29 +220,25 @@ func TestTasksThatAreRefused(t *testing.T) {
 // A leader that has not committed an entry of its own term yet changes nothing.
 func TestANewLeaderChangesNothing(t *testing.T) {
 	c := newTownship(t, 3, nil)
+	old := c.leader()
 	c.pass(time.Second)
+	c.network.drop = func(d *delivery) bool { // nobody acknowledges an entry
+		return slices.ContainsFunc(d.messages, func(m raftcore.Message) bool {
+			return m.Kind == raftcore.AppendEntriesResponse
+		})
+	}
+	old.crash(0)
 	var leader *member
-	c.leader().crash(0)
-	c.until("a leader", func() bool {
+	c.until("a new leader", func() bool {
 		for _, m := range c.members {
-			if m.node != nil {
-				m.diskStalls = true
-				if m.node.leading() {
-					leader = m
-				} else {
-					m.diskStalls = false
-				}
+			if m.node != nil && m.node.leading() {
+				leader = m
 			}
 		}
 		return leader != nil
 	})
-	leader.node.core.Status(&leader.node.managing.core)
-	task := leader.wants(op.AdminRequest{Action: op.MemberRemove, Name: leader.nameOf()})
-	leader.diskStalls = true
-	c.settle()
-	if a := <-task.answer; a.err == nil {
-		t.Errorf("%+v", a)
-	}
+	c.refused(leader.wants(op.AdminRequest{Action: op.MemberRemove, Name: old.nameOf()}),
+		"in progress", "nothing was done", "try again")
 }
 
 // The outcome of a change whose leader is cut off is told as unknown, and so is one that takes
