@@ -18,12 +18,13 @@ const never raftcore.Instant = math.MaxUint64
 // deadlines are the loop's, and stop to count at the hand-over: from there on the outcome is known
 // to be "applied", and a node that cannot apply has stopped.
 type proposal struct {
-	seq   uint64
-	data  []byte // encoded; immutable, since the log, the wire and re-sends share it
-	count int    // ops
-	parts []part
-	told  int  // parts[:told] were answered at their deadline
-	again bool // was sent before
+	seq     uint64
+	data    []byte // encoded; immutable, since the log, the wire and re-sends share it
+	count   int    // ops
+	parts   []part
+	clients int  // who wait for it
+	told    int  // parts[:told] were answered at their deadline
+	again   bool // was sent before
 
 	// The applier's place while it is told of one op after the other.
 	at, first int // parts[at] begins with op first
@@ -84,6 +85,7 @@ type origin struct {
 	waiting      fifo[*op.Submission]
 	waitingBytes int
 	waitingOps   int
+	waiters      int  // clients that wait for what is in waiting
 	leaderless   bool // what waits, waits for a leader
 
 	window      fifo[*proposal]
@@ -133,6 +135,7 @@ func (n *Node) takeSubmission(s *op.Submission) {
 	o.waiting.push(s)
 	o.waitingBytes += len(s.Ops)
 	o.waitingOps += s.Count
+	o.waiters += max(s.Clients, 1)
 }
 
 // propose numbers what may be numbered, and sends what has not been sent to the present leader. It
@@ -156,7 +159,7 @@ func (n *Node) mayNumber() bool {
 	case o.waiting.len() == 0 || n.stopping || n.goes():
 		return false
 	case unresolved == 0:
-		return o.pace.ready(n.now, o.waiting.len(), o.waitingOps)
+		return o.pace.ready(n.now, o.waiters, o.waitingOps)
 	case !n.windowHasPlace():
 		return false
 	}
@@ -184,11 +187,13 @@ func (n *Node) number() {
 		o.waiting.pop()
 		taken, takenBytes = taken+1, takenBytes+len(s.Ops)
 		o.waitingOps -= s.Count
+		o.waiters -= max(s.Clients, 1)
 		if s.Node.Held && n.goneMeanwhile(s) {
 			continue
 		}
 		ops = append(ops, s.Ops...)
 		p.count += s.Count
+		p.clients += max(s.Clients, 1)
 		p.parts = append(p.parts, part{s.Sink, s.Count, raftcore.Instant(s.Node.Deadline)})
 	}
 	o.waitingBytes -= takenBytes
@@ -204,8 +209,8 @@ func (n *Node) number() {
 	n.enterWindow(p, ops)
 }
 
-// goneMeanwhile ends a wait for a leader: it measures it, and drops the submission of a client that
-// has hung up, which may already have sent the command again to another node.
+// goneMeanwhile ends a wait for a leader: it measures it, and drops what came from clients that have
+// hung up: they may already have sent the command again to another node.
 func (n *Node) goneMeanwhile(s *op.Submission) bool {
 	waited := n.now + n.requestTimeout - raftcore.Instant(s.Node.Deadline)
 	n.counters.longestHeld = max(n.counters.longestHeld, waited)
@@ -221,7 +226,7 @@ func (n *Node) enterWindow(p *proposal, ops []byte) {
 	p.seq = o.next
 	o.next++
 	o.numberedAt = n.now
-	o.pace.begin(n.now, len(p.parts))
+	o.pace.begin(n.now, p.clients)
 	encoded := op.Proposal{
 		Origin: n.options.Self.ID, Boot: n.options.Boot, Seq: p.seq,
 		Count: uint32(p.count), Ops: ops,
@@ -352,6 +357,7 @@ func (n *Node) refuseOldest(err error) {
 	}
 	o.waitingBytes -= len(s.Ops)
 	o.waitingOps -= s.Count
+	o.waiters -= max(s.Clients, 1)
 	n.submissions.release(1, len(s.Ops))
 	s.Sink.Resolve(err)
 }
@@ -372,7 +378,7 @@ func (n *Node) matched(e *raftcore.Entry) *proposal {
 		decoded.Seq != o.resolved+1 {
 		return nil
 	}
-	o.pace.end(n.now, o.waiting.len())
+	o.pace.end(n.now, o.waiters)
 	n.awaitProgress()
 	return n.popOldest()
 }

@@ -74,7 +74,7 @@ func (n *Node) read() bool {
 	r.lastID++
 	r.asking++
 	r.retryAt = never
-	r.pace.begin(n.now, len(r.gathered))
+	r.pace.begin(n.now, clients(r.gathered))
 	r.rounds = append(r.rounds, round{id: r.lastID, requests: r.gathered})
 	r.gathered = r.buffer()
 	n.counters.readRounds++
@@ -87,10 +87,19 @@ func (r *reading) nextRound() raftcore.Instant {
 	switch {
 	case r.asking > 0:
 		return r.pace.begunAt + paceMax
-	case len(r.gathered) >= min(r.pace.crowd, paceEnough):
+	case clients(r.gathered) >= min(r.pace.crowd, paceEnough):
 		return 0
 	}
 	return r.pace.until()
+}
+
+// clients is how many wait for the requests.
+func clients(requests []*op.ReadRequest) int {
+	count := 0
+	for _, r := range requests {
+		count += max(r.Clients, 1)
+	}
+	return count
 }
 
 // buffer returns an empty list, used before if possible.
@@ -108,7 +117,7 @@ func (n *Node) readReady(ready raftcore.ReadReady) {
 	if round := n.reading.find(ready.ID); round != nil && !round.confirmed {
 		round.confirmed, round.index = true, ready.Index
 		n.reading.asking--
-		n.reading.pace.end(n.now, len(n.reading.gathered))
+		n.reading.pace.end(n.now, clients(n.reading.gathered))
 	}
 }
 

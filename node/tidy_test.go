@@ -18,7 +18,8 @@ import (
 // so that resp and node, and node and store, know each other by interfaces only.
 var allowed = map[string]struct{ ours, others string }{
 	".":             {"bench node node/config node/daemon resp/client", "github.com/alecthomas/kong"},
-	"resp":          {"resp/client resp/command store/op raftcore", "github.com/tidwall/redcon github.com/rs/zerolog"},
+	"resp": {"resp/client resp/command store/op raftcore",
+		"github.com/tidwall/redcon github.com/rs/zerolog golang.org/x/sys"},
 	"resp/command":  {"store/op", ""},
 	"resp/client":   {"", ""},
 	"resp/resptest": {"store/op", ""},

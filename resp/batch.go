@@ -51,6 +51,9 @@ type batch struct {
 	pending bool // there is an op or a query
 	stable  bool // queries want one state
 	hungUp  bool
+	sent    int  // bytes of out that the client has; more than 0 while it does not take the rest
+	slowly  bool // this goroutine is the connection's alone: it may take its time
+	lone    bool // the next command needs a goroutine of its own
 
 	lastSpec   *command.Spec
 	submission op.Submission
@@ -129,14 +132,21 @@ func (b *batch) keepArgs(args [][]byte) {
 // hold puts a command off to the next batch. Its arguments leave the arena.
 func (b *batch) hold(args [][]byte) { b.held = append(b.held[:0], args...) }
 
-// flush sends the replies.
+// flush sends the replies. What a client under a reactor does not take at once stays, unsent.
 func (b *batch) flush() error {
 	if b.conn.guard.writeErr == nil && len(b.out.Buf) > 0 {
-		b.conn.guard.Write(b.out.Buf)
+		n, err := b.conn.guard.Write(b.out.Buf[b.sent:])
+		if err == errStalled {
+			b.sent += n
+			return nil
+		}
 	}
-	b.out.Buf = kept(b.out.Buf)
+	b.out.Buf, b.sent = kept(b.out.Buf), 0
 	return b.conn.guard.writeErr
 }
+
+// unsent reports that the client has not taken everything.
+func (b *batch) unsent() bool { return b.sent > 0 || len(b.out.Buf) > 0 }
 
 // Applied is op.Sink: op i took effect, and this is its turn. It runs on the node's applier.
 func (b *batch) Applied(_ int, result *op.Result, view op.View) {

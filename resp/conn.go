@@ -18,6 +18,8 @@ type conn struct {
 	session command.Session
 	batch   batch
 
+	reactive
+
 	public struct {
 		sync.Mutex
 		info     command.ClientInfo // ages are filled in by who reads it
@@ -50,8 +52,7 @@ func (c *conn) serve() error {
 			return errHungUp
 		}
 		b.execute()
-		b.settle()
-		c.finish(started)
+		c.finish(started, time.Now())
 		if c.session.Closing || len(b.out.Buf) >= flushBytes {
 			if err := b.flush(); err != nil {
 				return err
@@ -64,11 +65,10 @@ func (c *conn) serve() error {
 	return b.flush()
 }
 
-// finish counts a batch and shows it to CLIENT LIST.
-func (c *conn) finish(started time.Time) {
-	b := &c.batch
-	now := time.Now()
-	b.count(now.Sub(started))
+// finish ends a batch: it is counted, and shown to CLIENT LIST.
+func (c *conn) finish(started, now time.Time) {
+	c.batch.settle()
+	c.batch.count(now.Sub(started))
 	c.publish(now)
 }
 

@@ -53,6 +53,10 @@ func (b *batch) add(args [][]byte) bool {
 	case !queues && b.waits(spec, args):
 		b.hold(args)
 		return false
+	case !queues && b.conn.reactor != nil && !b.slowly && b.slow(spec, args):
+		b.lone = len(b.slots) == 0
+		b.hold(args)
+		return false
 	case !session.Authenticated && spec.Flags&command.NoAuth == 0:
 		b.reject(spec, args, command.ErrNoAuth)
 		return true
@@ -80,6 +84,12 @@ func (b *batch) heavy(spec *command.Spec, args [][]byte) bool {
 	}
 	return spec.Class == command.Read && (spec.Flags&command.Whole != 0 ||
 		len(args) > inlineKeysMax && b.call.Table.KeyCount(spec, args) > inlineKeysMax)
+}
+
+// slow says that a command may take longer than other clients should wait for: it needs a goroutine
+// of its own.
+func (b *batch) slow(spec *command.Spec, args [][]byte) bool {
+	return spec.Flags&command.Barrier != 0 || b.heavy(spec, args)
 }
 
 // isHTTP knows a browser that was led here: never answer it.
@@ -189,11 +199,7 @@ func (b *batch) execute() {
 	if b.pending {
 		b.conn.server.shared.waitPause(b.opCount > 0, b.conn.server.stopping)
 	}
-	end := len(b.slots)
-	if b.opCount > 0 {
-		end = b.firstOp
-	}
-	b.lead(end)
+	b.lead(b.leadEnd())
 	if b.opCount == 0 {
 		return
 	}
@@ -206,11 +212,7 @@ func (b *batch) execute() {
 
 // lead answers the slots before end on this goroutine. Without a query it waits for nothing.
 func (b *batch) lead(end int) {
-	queries := false
-	for i := b.next; i < end; i++ {
-		queries = queries || b.slots[i].outcome.Kind == command.Queried
-	}
-	if !queries {
+	if !b.queries(end) {
 		b.answer(end, nil)
 		return
 	}
@@ -226,7 +228,7 @@ func (b *batch) lead(end int) {
 // readPoint waits until a view keeps what this connection's reads promise.
 func (b *batch) readPoint() error {
 	promise := b.conn.session.Read
-	if promise.Level == op.ReadStale && promise.MaxAgeMs == 0 {
+	if promise.AnyState() {
 		return nil
 	}
 	b.read.Level, b.read.MaxAgeMs = promise.Level, promise.MaxAgeMs
@@ -234,17 +236,40 @@ func (b *batch) readPoint() error {
 	return <-b.done
 }
 
-// answer writes the replies of the slots up to end, which hold no op.
+// queries reports whether one of the slots before end is a query without an answer.
+func (b *batch) queries(end int) bool {
+	for i := b.next; i < end; i++ {
+		if b.slots[i].outcome.Kind == command.Queried {
+			return true
+		}
+	}
+	return false
+}
+
+// leadEnd is the first slot that the lead does not include.
+func (b *batch) leadEnd() int {
+	if b.opCount > 0 {
+		return b.firstOp
+	}
+	return len(b.slots)
+}
+
+// answer writes the replies of the slots up to end, which hold no op. It stops earlier when the
+// client does not take replies, of which there are many.
 func (b *batch) answer(end int, view op.View) {
-	for ; b.next < end; b.next++ {
+	for b.next < end {
 		s := &b.slots[b.next]
 		if s.outcome.Kind == command.Queried {
 			b.run(s, view)
 		} else if !s.muted {
 			b.out.Buf = append(b.out.Buf, b.local.Buf[s.from:s.to]...)
 		}
+		b.next++
 		if len(b.out.Buf) >= flushBytes && b.opCount == 0 {
 			b.flush() // a failure stays with the guard, and ends the connection after the batch
+			if b.unsent() {
+				return
+			}
 		}
 	}
 }

@@ -20,6 +20,10 @@ import (
 // of the same library that works in place, has none of these, and gets frames the framer checked.
 const doorbell = "*1\r\n$6\r\nlisten\r\n"
 
+// errStalled says that a client under a reactor does not take its replies as fast as they come. They
+// are kept, and sent when it does.
+var errStalled = errors.New("the socket takes no more for now")
+
 // errHungUp ends a connection whose client speaks HTTP.
 var errHungUp = errors.New("not a Redis client")
 
@@ -41,8 +45,9 @@ type guard struct {
 	writable   time.Time
 	writeErr   error
 
-	timed     bool        // a read deadline is set
-	stopping  atomic.Bool // end at the next read
+	conn      atomic.Pointer[conn] // nil until the connection is served
+	timed     bool                 // a read deadline is set
+	stopping  atomic.Bool          // end at the next read
 	closeOnce sync.Once
 }
 
@@ -79,6 +84,9 @@ func (g *guard) setAuthNeeded(needed bool) {
 func (g *guard) authChanged(authenticated bool) {
 	if g.authNeeded == authenticated {
 		g.setAuthNeeded(!authenticated)
+		if c := g.conn.Load(); c != nil {
+			c.setStranger(!authenticated)
+		}
 	}
 }
 
@@ -195,7 +203,7 @@ func (g *guard) Write(p []byte) (int, error) {
 	}
 	n, err := g.Conn.Write(p)
 	g.shared.Stats.BytesOut.Add(uint64(n))
-	if err != nil {
+	if err != nil && err != errStalled {
 		g.writeErr = err
 		var timedOut net.Error
 		if errors.As(err, &timedOut) && timedOut.Timeout() {
@@ -208,7 +216,9 @@ func (g *guard) Write(p []byte) (int, error) {
 // interrupt makes the connection end at its next read, also when it waits in one.
 func (g *guard) interrupt() {
 	g.stopping.Store(true)
-	g.Conn.SetReadDeadline(time.Unix(1, 0)) // a failure means that it is closed already
+	if c := g.conn.Load(); c == nil || !c.wakeReactor() {
+		g.Conn.SetReadDeadline(time.Unix(1, 0)) // a failure means that it is closed already
+	}
 }
 
 // Close is called by redcon, by hangUp and by Shutdown; the first one counts.

@@ -20,7 +20,8 @@ const rejectTimeout = 100 * time.Millisecond
 // listener hands admitted, guarded connections to redcon.
 type listener struct {
 	net.Listener
-	server *Server
+	server  *Server
+	reactor *reactor // nil: each connection has a goroutine
 }
 
 // Accept returns an error only to end redcon's loop, which then closes every connection. During a
@@ -31,7 +32,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		c, err := l.Listener.Accept()
 		switch {
 		case err == nil:
-			if g := l.server.admit(c); g != nil {
+			if g := l.admit(c); g != nil {
 				return g, nil
 			}
 			wait = acceptRetryMin
@@ -49,6 +50,20 @@ func (l *listener) Accept() (net.Conn, error) {
 			wait = min(2*wait, acceptRetryMax)
 		}
 	}
+}
+
+// admit gives the connection to the reactor, if there is one, and guards it.
+func (l *listener) admit(c net.Conn) *guard {
+	if l.reactor == nil {
+		return l.server.admit(c)
+	}
+	adopted, err := l.reactor.adopt(c)
+	if err != nil {
+		l.server.log.Warn().Err(err).Msg("cannot serve a client")
+		c.Close()
+		return nil
+	}
+	return l.server.admit(adopted)
 }
 
 // admit guards a connection, or turns it away.

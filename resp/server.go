@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -31,6 +32,7 @@ type Server struct {
 	halt     context.CancelFunc
 	drained  chan struct{} // closed by Shutdown once its connections are gone
 	left     chan struct{} // a connection has gone
+	cutOff   atomic.Bool   // the rest of the connections did not end in time
 
 	mu        sync.Mutex
 	listeners []net.Listener
@@ -83,7 +85,11 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 	s.mu.Unlock()
 	s.shared.sampleRates()
-	return redcon.Serve(&listener{ln, s}, serveCommands, s.accepted, nil)
+	l := &listener{Listener: ln, server: s, reactor: newReactor(s, ln)}
+	if l.reactor != nil {
+		return l.reactor.serve(l)
+	}
+	return redcon.Serve(l, serveCommands, s.accepted, nil)
 }
 
 // accepted gives a connection its state before redcon reads from it.
@@ -149,8 +155,11 @@ func (s *Server) drain(ctx context.Context) error {
 		select {
 		case <-s.left:
 		case <-ctx.Done():
+			s.cutOff.Store(true)
 			for _, g := range open {
-				g.Close()
+				if !g.cut() {
+					g.Close()
+				}
 			}
 			return ctx.Err()
 		}

@@ -73,7 +73,8 @@ type Sink interface {
 	// never calls it: what it said could not be trusted.
 	Resolve(err error)
 	// Gone reports that the client hung up, so that an op which still waits for a leader need not be
-	// proposed at all. It may do a system call.
+	// proposed at all. A submission of several clients drops the ops of those who did, which changes
+	// its Ops and Count, and is gone when none is left. It may do a system call.
 	Gone() bool
 }
 
@@ -83,6 +84,8 @@ type Submission struct {
 	Ops   []byte // encoded ops, one after the other
 	Count int    // how many; at least 1
 	Sink  Sink
+
+	Clients int // how many clients wait for it; 0 counts as one
 
 	Node SubmissionState // the node's own fields; the submitter leaves them alone
 }
@@ -120,6 +123,8 @@ type ReadRequest struct {
 	// MaxAgeMs is for a ReadStale: it is refused with a TooStaleError when the node has heard of no
 	// leader for longer.
 	MaxAgeMs uint64
+
+	Clients int // how many wait for it; 0 counts as one
 
 	Deadline uint64 // owned by the node
 }
