@@ -23,6 +23,7 @@ type Backend struct {
 	fail  error // what submissions and reads get instead
 	hold  bool  // keep submissions and reads until Release
 	held  []func()
+	waits int // clients whose submissions and reads are held
 	now   atomic.Uint64 // a copy of state.now, for Clock: queries ask it while the state is locked
 
 	lastRead struct {
@@ -147,7 +148,7 @@ func (b *Backend) Held() int {
 func (b *Backend) Release() {
 	b.mu.Lock()
 	held := b.held
-	b.hold, b.held = false, nil
+	b.hold, b.held, b.waits = false, nil, 0
 	b.mu.Unlock()
 	for _, f := range held {
 		b.work <- f
@@ -167,10 +168,18 @@ func (b *Backend) Clock() time.Time {
 	return time.UnixMilli(int64(b.now.Load()))
 }
 
-func (b *Backend) enqueue(f func()) {
+// HeldClients is how many clients wait for what is held.
+func (b *Backend) HeldClients() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.waits
+}
+
+func (b *Backend) enqueue(clients int, f func()) {
 	b.mu.Lock()
 	if b.hold {
 		b.held = append(b.held, f)
+		b.waits += max(clients, 1)
 		b.mu.Unlock()
 		return
 	}
@@ -181,7 +190,7 @@ func (b *Backend) enqueue(f func()) {
 // Propose implements resp.Backend.
 func (b *Backend) Propose(s *op.Submission) {
 	b.Submissions.Add(1)
-	b.enqueue(func() { b.apply(s) })
+	b.enqueue(s.Clients, func() { b.apply(s) })
 }
 
 // Read implements resp.Backend.
@@ -190,7 +199,7 @@ func (b *Backend) Read(r *op.ReadRequest) {
 	b.mu.Lock()
 	b.lastRead.level, b.lastRead.maxAgeMs = r.Level, r.MaxAgeMs
 	b.mu.Unlock()
-	b.enqueue(func() {
+	b.enqueue(r.Clients, func() {
 		b.mu.Lock()
 		err := b.fail
 		b.mu.Unlock()
