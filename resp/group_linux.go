@@ -68,10 +68,20 @@ func (g *group) ask() {
 
 // Applied is op.Sink: the op of a connection took effect, and this is its turn.
 func (g *group) Applied(i int, result *op.Result, view op.View) {
+	g.turnOf(i).Applied(i, result, view)
+}
+
+// Step is op.StepObserver.
+func (g *group) Step(i, done int, result *op.Result, view op.View) {
+	g.turnOf(i).Step(i, done, result, view)
+}
+
+// turnOf is the batch that op i belongs to. Ops come in order.
+func (g *group) turnOf(i int) *batch {
 	for i >= g.ends[g.cursor] {
 		g.cursor++
 	}
-	g.conns[g.cursor].batch.Applied(i, result, view)
+	return &g.conns[g.cursor].batch
 }
 
 // Resolve is op.Sink and the answer to the read request: the replier goes on.

@@ -59,7 +59,10 @@ type reactor struct {
 	batch  []*conn // scratch
 }
 
-var _ op.Sink = (*group)(nil)
+var _ interface {
+	op.Sink
+	op.StepObserver
+} = (*group)(nil)
 
 // Bounds of one group: beyond them the next one begins.
 const (

@@ -23,7 +23,8 @@ func TestClientsShareASubmission(t *testing.T) {
 	clients := make([]*client, 20)
 	for i := range clients {
 		clients[i] = f.dial(t)
-		clients[i].send(fmt.Sprintf("SET k%d %d\r\nGET k%d\r\nINCR n\r\n", i, i, i))
+		clients[i].send(fmt.Sprintf("SET k%d %d\r\nGET k%d\r\nMULTI\r\nINCR n\r\nGET k%d\r\nEXEC\r\n",
+			i, i, i, i))
 	}
 	waitFor(t, func() bool { return f.node.HeldClients() == len(clients) })
 	if n := f.node.Held(); n > len(clients) {
@@ -33,13 +34,15 @@ func TestClientsShareASubmission(t *testing.T) {
 	sum := 0
 	for i, c := range clients {
 		value := fmt.Sprint(i)
-		c.expect(fmt.Sprintf("+OK\r\n$%d\r\n%s\r\n:", len(value), value))
+		bulk := fmt.Sprintf("$%d\r\n%s\r\n", len(value), value)
+		c.expect("+OK\r\n" + bulk + "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:")
 		line, err := c.in.ReadString('\n')
 		var n int
 		if _, scanErr := fmt.Sscan(line, &n); err != nil || scanErr != nil {
 			t.Fatalf("INCR answered %q: %v, %v", line, err, scanErr)
 		}
 		sum += n
+		c.expect(bulk)
 	}
 	if want := len(clients) * (len(clients) + 1) / 2; sum != want {
 		t.Errorf("the counters add up to %d, want %d", sum, want)

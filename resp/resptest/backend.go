@@ -23,7 +23,7 @@ type Backend struct {
 	fail  error // what submissions and reads get instead
 	hold  bool  // keep submissions and reads until Release
 	held  []func()
-	waits int // clients whose submissions and reads are held
+	waits int           // clients whose submissions and reads are held
 	now   atomic.Uint64 // a copy of state.now, for Clock: queries ask it while the state is locked
 
 	lastRead struct {
