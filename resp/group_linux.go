@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"time"
 
+	"kelek/resp/command"
 	"kelek/store/op"
 )
 
@@ -19,6 +20,7 @@ type group struct {
 
 	submission op.Submission
 	request    op.ReadRequest
+	promise    command.ReadPromise // of all reads
 	err        error // the outcome
 }
 
@@ -62,6 +64,11 @@ func (g *group) propose() {
 }
 
 func (g *group) ask() {
+	if g.promise.AnyState() {
+		g.Resolve(nil)
+		return
+	}
+	g.request.Level, g.request.MaxAgeMs = g.promise.Level, g.promise.MaxAgeMs
 	g.request.Clients = len(g.conns)
 	g.reactor.server.backend.Read(&g.request)
 }

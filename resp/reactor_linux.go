@@ -369,9 +369,10 @@ func (r *reactor) joinReads(c *conn) {
 	q := &r.reading
 	q.Lock()
 	defer q.Unlock()
-	if q.next.full(c) {
+	if q.next.full(c) || len(q.next.conns) > 0 && q.next.promise != c.session.Read {
 		q.ask(r)
 	}
+	q.next.promise = c.session.Read
 	q.next.conns = append(q.next.conns, c)
 }
 

@@ -162,6 +162,9 @@ type ReadPromise struct {
 	MaxAgeMs uint64
 }
 
+// AnyState reports that whatever the node has applied will do.
+func (p ReadPromise) AnyState() bool { return p.Level == op.ReadStale && p.MaxAgeMs == 0 }
+
 // String is how RAFT.READ says it.
 func (p ReadPromise) String() string {
 	if p.MaxAgeMs > 0 {
