@@ -21,7 +21,7 @@ type group struct {
 	submission op.Submission
 	request    op.ReadRequest
 	promise    command.ReadPromise // of all reads
-	err        error // the outcome
+	err        error               // the outcome
 }
 
 func newGroup(r *reactor) *group {
