@@ -122,9 +122,9 @@ func (p *process) synced(done raftcore.Seq) {
 // land makes the synced writes durable and lets the next sync begin.
 func (p *process) land() raftcore.Seq {
 	p.w.checker.landing(p)
-	install := p.disk.installing()
+	installs := p.disk.installs
 	done := p.disk.land()
-	if install != nil && p.disk.installing() == nil {
+	if p.disk.installs > installs {
 		p.installed()
 		p.jumped = true
 	}

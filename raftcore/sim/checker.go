@@ -99,8 +99,6 @@ func (c *checker) init(w *World) {
 // started begins to watch a new start of a node: what its disk holds is what it must stand by.
 func (c *checker) started(p *process) {
 	m := &p.disk.durable
-	c.purged(p)
-	c.reaches(p)
 	c.durableVote(p, m.hard)
 	n := &c.nodes[p.index]
 	*n = watch{

@@ -133,6 +133,7 @@ type disk struct {
 	syncedTo raftcore.Seq // last durable write of this start
 	syncing  bool
 	syncs    int // that have ended
+	installs int // that are done
 	covers   int // pending writes that the running sync makes durable
 	stalled  raftcore.Instant
 	slowness raftcore.Instant // factor on every sync of this disk
@@ -193,6 +194,7 @@ func (d *disk) perform(w *diskWrite) {
 	d.durable.perform(w)
 	if w.install != nil {
 		d.marked = nil
+		d.installs++
 	}
 }
 

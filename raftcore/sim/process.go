@@ -104,6 +104,8 @@ func (p *process) start() {
 		return
 	}
 	p.disk.recover()
+	p.w.checker.purged(p)
+	p.w.checker.reaches(p)
 	p.starts++
 	p.machine = p.disk.state
 	applied := p.machine.applied

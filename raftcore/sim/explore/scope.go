@@ -7,7 +7,7 @@ type Budget uint8
 
 const (
 	Timeouts   Budget = iota // election time-outs
-	Heartbeats               // of any leader
+	Heartbeats               // of any leader; with leases, looks at the clock that nothing else causes
 	Proposals
 	Crashes    // with an immediate restart; being down is not being reached
 	Changes    // of the configuration
@@ -40,9 +40,11 @@ const (
 	Led
 	// Lagging: as Led, then n3 is cut off, n1 commits an entry, takes a snapshot and compacts its log.
 	Lagging
-	// Deposed: n3 leads term 2, alone appends a configuration without n1 and is cut off; n1 leads term 3,
-	// commits, takes a snapshot and compacts its log.
+	// Deposed: n3 leads term 2, is cut off, and appends an entry and a configuration without n1; n1
+	// leads term 3, commits, takes a snapshot and compacts its log.
 	Deposed
+	// Awaited: as Led; n2 has heard a round of n1, and its answer is under way for an election time-out.
+	Awaited
 )
 
 // Scope is a search: where it begins, how far it goes, and how time goes by.

@@ -184,7 +184,7 @@ func (x *explorer) enabledAt(s *state, i uint8, n *node, add func(event, Budget)
 	}
 	add(event{kind: read, node: i, arg: uint32(s.used[Reads])}, Reads)
 	if x.scope.Leases {
-		add(event{kind: tick, node: i}, free)
+		add(event{kind: tick, node: i}, Heartbeats)
 	} else {
 		x.enabledTime(i, n, add)
 	}

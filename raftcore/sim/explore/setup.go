@@ -15,7 +15,7 @@ func (x *explorer) setup() (*state, error) {
 	}
 	play := player{x: x, s: s}
 	switch x.scope.Setup {
-	case Led:
+	case Led, Awaited:
 		play.lead(1)
 	case Lagging:
 		play.lead(1)
@@ -26,6 +26,7 @@ func (x *explorer) setup() (*state, error) {
 	case Deposed:
 		play.lead(3)
 		play.cut = 3
+		play.do(event{kind: propose, node: 2, arg: 20})
 		play.do(event{kind: change, node: 2, arg: remove*nodes + 0})
 		play.settle()
 		play.do(event{kind: lapse, node: 1})
@@ -33,6 +34,10 @@ func (x *explorer) setup() (*state, error) {
 		play.do(event{kind: snapshot})
 	}
 	play.s.used, play.s.wire = Bounds{}, nil
+	if x.scope.Setup == Awaited {
+		play.await()
+		play.s.used = Bounds{}
+	}
 	return play.s, play.err
 }
 
@@ -100,6 +105,22 @@ func (p *player) settle() {
 			u.wire = slices.Delete(slices.Clone(u.wire), i, i+1)
 			p.s = &u
 		}
+	}
+}
+
+// await lets n2 hear a round of n1, and leaves its answer on the wire for an election time-out.
+func (p *player) await() {
+	p.do(event{kind: tick})
+	for _, id := range p.s.wire {
+		if p.x.packets[id].message.To == 2 {
+			p.do(event{kind: deliver, node: 1, arg: uint32(id)})
+			break
+		}
+	}
+	p.s.wire = slices.DeleteFunc(p.s.wire, func(id packetID) bool { return p.x.packets[id].message.From != 2 })
+	for range timeoutTimed / passTimed {
+		p.do(event{kind: pass})
+		p.do(event{kind: tick, node: 2}) // n3 is awake, and has not heard that round
 	}
 }
 

@@ -125,7 +125,7 @@ func (b *Bounds) charge(ev event) {
 	switch ev.kind {
 	case timeout, resign:
 		b[Timeouts]++
-	case heartbeat:
+	case heartbeat, tick:
 		b[Heartbeats]++
 	case lapse:
 		b[Lapses]++
