@@ -59,8 +59,8 @@ const hurryAttempts = 6
 
 // Disconnected says that the connection to a peer broke. When that peer led, its process is
 // probably gone: the node stops counting its last message as fresh and asks for pre-votes within
-// FastElection. If the leader lives, the other voters still hear it and refuse: safety and stability
-// rest on votes, this only saves the wait.
+// FastElection. If the leader lives, the other voters still hear it and refuse: safety and
+// stability rest on votes, this only saves the wait.
 func (c *Core) Disconnected(peer NodeID) {
 	if c.role == Leader {
 		if p := c.lead.peer(peer); p != nil && p.state == replicating {

@@ -8,8 +8,8 @@ import (
 )
 
 // cluster is a handful of cores on one goroutine: a network that delivers when told, disks that
-// sync when told, and one clock. Scripts and the paper's tests drive it; the simulator in raftcore/sim
-// is another, far nastier, world of its own.
+// sync when told, and one clock. Scripts and the paper's tests drive it; the simulator in
+// raftcore/sim is another, far nastier, world of its own.
 type cluster struct {
 	t       testing.TB
 	nodes   map[NodeID]*member

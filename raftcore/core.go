@@ -185,10 +185,11 @@ func (r *Restored) validate() error {
 
 func (c *Core) config() *Config { return &c.configs.current().Config }
 
-// promotable reports whether this node may campaign, for whatever cause (mistake 13): it is a voter,
-// or was one until a configuration that may not be committed. Say A removes itself from A, B, and
-// loses its leadership when the entry is in its log alone. B cannot win: it needs A's vote, whose log
-// is longer. So A must be able to, with B's vote, to commit its own removal (dissertation, 4.2.2).
+// promotable reports whether this node may campaign, for whatever cause (mistake 13): it is a
+// voter, or was one until a configuration that may not be committed. Say A removes itself from A,
+// B, and loses its leadership when the entry is in its log alone. B cannot win: it needs A's vote,
+// whose log is longer. So A must be able to, with B's vote, to commit its own removal
+// (dissertation, 4.2.2).
 func (c *Core) promotable() bool {
 	if c.config().IsVoter(c.options.ID) {
 		return true
@@ -228,8 +229,8 @@ func (c *Core) send(m Message, promise durability) {
 	c.after = append(c.after, promise)
 }
 
-// Tick tells the time and does what has become due. It is idempotent, and cheap when nothing is due.
-// now must not go back; clock may (log time is protected where it is stamped).
+// Tick tells the time and does what has become due. It is idempotent, and cheap when nothing is
+// due. now must not go back; clock may (log time is protected where it is stamped).
 func (c *Core) Tick(now Instant, clock LogTime) {
 	if now < c.now {
 		broken("the clock went back from %d to %d", c.now, now)
@@ -412,7 +413,8 @@ func (c *Core) drainMessages(e *Effects) {
 }
 
 // drainApply hands out what is committed and durable here, while what is handed out and not yet
-// applied stays within the limit, and no snapshot waits to replace it all. It reports whether it left something for the next Drain.
+// applied stays within the limit, and no snapshot waits to replace it all. It reports whether it
+// left something for the next Drain.
 func (c *Core) drainApply(e *Effects) (more bool) {
 	e.Apply = Range{}
 	upTo := min(c.commit, c.log.stable)

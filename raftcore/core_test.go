@@ -294,11 +294,12 @@ func TestATransferGoesToAVoterOfTheNewHalf(t *testing.T) {
 func TestAHeartbeatCommitsNothingThatDoesNotMatch(t *testing.T) {
 	c := newCluster(t, 3)
 	c.give(1, HardState{Term: 2}, 1, 1, 2, 2)
-	answer := c.ask(Message{Kind: AppendEntries, From: 2, To: 1, Term: 3, Prev: Pos{3, 4}, Commit: 4, Epoch: 1,
-		Round: 1})
+	answer := c.ask(Message{Kind: AppendEntries, From: 2, To: 1, Term: 3, Prev: Pos{3, 4},
+		Commit: 4, Epoch: 1, Round: 1})
 	expect(t, "rejected", answer.Reject, true)
 	expect(t, "commit", c.nodes[1].core.commit, 0)
-	c.ask(Message{Kind: AppendEntries, From: 2, To: 1, Term: 3, Prev: Pos{1, 2}, Commit: 4, Epoch: 1, Round: 2})
+	c.ask(Message{Kind: AppendEntries, From: 2, To: 1, Term: 3, Prev: Pos{1, 2}, Commit: 4,
+		Epoch: 1, Round: 2})
 	expect(t, "commit", c.nodes[1].core.commit, 2)
 }
 

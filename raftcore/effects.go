@@ -3,16 +3,16 @@ package raftcore
 // Write is what one Drain wants on disk: one atomic batch. The caller performs Writes one after
 // the other, in order, and reports the last durable one with Durable.
 //
-// Order inside the batch: snapshot, truncate, append, hard state. Sync is false only for a Write that carries
-// nothing but a commit hint.
+// Order inside the batch: snapshot, truncate, append, hard state. Sync is false only for a Write
+// that carries nothing but a commit hint.
 type Write struct {
 	Seq          Seq
 	HardState    *HardState // nil: unchanged
 	TruncateFrom Index      // delete entries at and after this index first; 0: nothing to delete
 	Append       []Entry    // consecutive, first index >= TruncateFrom when both are set
 	CommitHint   Index      // may be stored with the batch; never relied on. 0: none
-	// Snapshot installs what SnapshotFetched has reported: the state becomes the snapshot's, and the
-	// log is empty after Snapshot.Pos. Such a Write carries nothing else but HardState; a crash
+	// Snapshot installs what SnapshotFetched has reported: the state becomes the snapshot's, and
+	// the log is empty after Snapshot.Pos. Such a Write carries nothing else but HardState; a crash
 	// leaves all of it or nothing.
 	Snapshot *SnapshotMeta
 	Sync     bool

@@ -93,7 +93,7 @@ func (c *Core) fingerprintLog(h *fingerprint, like Likeness) {
 // fingerprintSnapshots hashes what is held, taken and fetched.
 func (c *Core) fingerprintSnapshots(h *fingerprint, like Likeness) {
 	f := &c.fetch
-	h.add(like.name(f.From), uint64(f.Term), uint64(f.epoch), f.round)
+	h.add(like.name(f.From), uint64(f.Term), uint64(f.offer.epoch), f.offer.round)
 	h.flag(c.taking, c.fetchChanged, f.staged)
 	h.meta(&c.taken)
 	h.meta(&f.Meta)

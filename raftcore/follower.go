@@ -57,9 +57,9 @@ func (c *Core) hear(m *Message) {
 	c.resetElectionDeadline()
 }
 
-// appendBehindCommit takes a message that begins before this node's commit index. Entries up to there
-// agree with every leader's log by Leader Completeness, so they are skipped unseen: the log may no
-// longer hold them (mistake 25), and a delayed message must not cut it (mistake 24).
+// appendBehindCommit takes a message that begins before this node's commit index. Entries up to
+// there agree with every leader's log by Leader Completeness, so they are skipped unseen: the log
+// may no longer hold them (mistake 25), and a delayed message must not cut it (mistake 24).
 func (c *Core) appendBehindCommit(m *Message) {
 	skip := int(c.commit - m.Prev.Index)
 	if skip > len(m.Entries) {
@@ -113,8 +113,8 @@ func (c *Core) truncateFrom(i Index) {
 	c.trace(Event{Kind: EventTruncate, Pos: c.log.last})
 }
 
-// withdraw takes back acknowledgements of entries that are truncated before they were even handed to
-// the writer: they would claim a durability that never was.
+// withdraw takes back acknowledgements of entries that are truncated before they were even handed
+// to the writer: they would claim a durability that never was.
 func (c *Core) withdraw(from Index) {
 	kept := 0
 	for i := range c.outbox {

@@ -122,7 +122,8 @@ func (c *Core) leaderTick() {
 		p := &lead.peers[i]
 		p.probed, p.reopened, p.offered = false, false, false
 	}
-	if c.now >= lead.quorumCheckAt && !planted(28) && c.now-c.quorumContact() > c.options.ElectionTimeout {
+	silent := c.now >= lead.quorumCheckAt && c.now-c.quorumContact() > c.options.ElectionTimeout
+	if silent && !planted(28) {
 		c.becomeFollower(0, "no quorum of responses")
 	}
 }
@@ -247,8 +248,8 @@ func (c *Core) entriesFor(p *progress, e *Effects) []Entry {
 	return from[:n]
 }
 
-// Loaded answers a LoadRequest with the entries found, from req.Range.First on. They go out with the
-// next Drain, unless leadership or the peer's progress has changed meanwhile.
+// Loaded answers a LoadRequest with the entries found, from req.Range.First on. They go out with
+// the next Drain, unless leadership or the peer's progress has changed meanwhile.
 func (c *Core) Loaded(req LoadRequest, es []Entry) {
 	p := c.lead.peer(req.Peer)
 	if p == nil || !p.loading {
@@ -260,8 +261,8 @@ func (c *Core) Loaded(req LoadRequest, es []Entry) {
 	}
 }
 
-// sendAppend sends entries after what the peer was sent last, or what is not entries: a heartbeat, a
-// read round, a commit index. That still says where the sender believes the logs agree, so a lost
+// sendAppend sends entries after what the peer was sent last, or what is not entries: a heartbeat,
+// a read round, a commit index. That still says where the sender believes the logs agree, so a lost
 // message is noticed within a heartbeat. A peer that waits for a snapshot is asked nothing: every
 // log holds the position 0.
 func (c *Core) sendAppend(p *progress, entries []Entry) {
@@ -295,9 +296,9 @@ func (c *Core) appendAnswered(m *Message) {
 	}
 }
 
-// answered takes from any response what every response says: that the peer lives, which round it has
-// heard, and how much of this leader's log is durable there. It returns nil when that is not to be
-// believed.
+// answered takes from any response what every response says: that the peer lives, which round it
+// has heard, and how much of this leader's log is durable there. It returns nil when that is not to
+// be believed.
 func (c *Core) answered(m *Message) *progress {
 	p := c.lead.peer(m.From)
 	if p == nil || m.Epoch != p.epoch && !planted(12) {
@@ -318,8 +319,8 @@ func (c *Core) answered(m *Message) *progress {
 	return p
 }
 
-// appendRejected backs up to where the logs may agree. A rejection of anything but the newest probe,
-// or of what is acknowledged already, is late and means nothing.
+// appendRejected backs up to where the logs may agree. A rejection of anything but the newest
+// probe, or of what is acknowledged already, is late and means nothing.
 func (c *Core) appendRejected(p *progress, m *Message) {
 	stale := m.Prev.Index <= p.match
 	if p.state == probing {

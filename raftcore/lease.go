@@ -1,13 +1,13 @@
 package raftcore
 
-// Leases: reads without a round (dissertation, 6.4.1). Off unless Options.LeaseDrift is set, and then
-// on every node.
+// Leases: reads without a round (dissertation, 6.4.1). Off unless Options.LeaseDrift is set, and
+// then on every node.
 //
-// A voter that hears the leader promises, in its response, to grant no vote for an election time-out
-// from then on. So while a quorum's promises last there is no other leader, and a leader that knows
-// of them may answer a read from its commit index at once. Clocks are compared with themselves
-// only: the leader counts from when it sent the round that the promise answers, which is before the
-// voter heard it, and takes off what another clock may run faster than its own:
+// A voter that hears the leader promises, in its response, to grant no vote for an election
+// time-out from then on. So while a quorum's promises last there is no other leader, and a leader
+// that knows of them may answer a read from its commit index at once. Clocks are compared with
+// themselves only: the leader counts from when it sent the round that the promise answers, which is
+// before the voter heard it, and takes off what another clock may run faster than its own:
 //
 //	sent + ElectionTimeout * 1000/(1000+LeaseDrift) - Heartbeat/10
 //
@@ -59,8 +59,8 @@ func (c *Core) keepOldPromise() {
 	}
 }
 
-// tell notes that the newest round goes out to a peer. The lease counts from the first time that this
-// happens, and one round at a time is timed per peer: an echo of a later one proves as much.
+// tell notes that the newest round goes out to a peer. The lease counts from the first time that
+// this happens, and one round at a time is timed per peer: an echo of a later one proves as much.
 func (c *Core) tell(p *progress) {
 	if p.told < c.lead.round && p.leaseRound == 0 {
 		p.leaseRound, p.leaseSent = c.lead.round, c.now

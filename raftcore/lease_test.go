@@ -152,8 +152,8 @@ func TestALeaseCountsFromWhenTheRoundWasSent(t *testing.T) {
 	}
 }
 
-// A round that is repeated with later entries is as old as its first sending, and an answer to an older
-// round says nothing of a newer one.
+// A round that is repeated with later entries is as old as its first sending, and an answer to an
+// older round says nothing of a newer one.
 func TestARepeatedRoundAndARepeatedAnswerRenewNothing(t *testing.T) {
 	c := leased(t, 2)
 	leader := leaderOf(c)
@@ -252,7 +252,9 @@ func newLeader(t *testing.T, n int) (c *cluster, leader *member) {
 }
 
 func TestALeaseNeedsThePromisesOfAQuorum(t *testing.T) {
-	for promise, want := range map[Instant]bool{0: false, Second - 1: false, Second: true, 2 * Second: true} {
+	for promise, want := range map[Instant]bool{
+		0: false, Second - 1: false, Second: true, 2 * Second: true,
+	} {
 		c, leader := newLeader(t, 5)
 		promises := []Instant{Second, promise, 0, 0}
 		for _, id := range c.ids {
@@ -325,7 +327,7 @@ func TestATransferEndsTheLeaseForTheRestOfTheTerm(t *testing.T) {
 	}
 	c.deliver()
 	if c.leader() != target {
-		t.Fatalf("a late TimeoutNow elects nobody: the case is not what it was made for\n%s", c.describe())
+		t.Fatalf("a late TimeoutNow elects nobody: the case is void\n%s", c.describe())
 	}
 }
 
@@ -335,8 +337,8 @@ func TestANewTermBeginsWithoutALease(t *testing.T) {
 		t.Fatal("a lease before the first answer")
 	}
 	leader = leaderOf(c)
-	c.step(Message{Kind: AppendEntries, From: 1 + leader.id%3, To: leader.id, Term: leader.core.hard.Term + 1,
-		Epoch: 1})
+	c.step(Message{Kind: AppendEntries, From: 1 + leader.id%3, To: leader.id,
+		Term: leader.core.hard.Term + 1, Epoch: 1})
 	if leader.core.role != Follower || leader.core.leaseUntil() != 0 {
 		t.Fatal("a lease without leadership")
 	}
@@ -362,8 +364,8 @@ func TestALeaseDoesNotOpenTheGateForReads(t *testing.T) {
 	}
 }
 
-// promising is a cluster where n3 has just promised something to the leader n1 or n2, and a candidate of a
-// newer term.
+// promising is a cluster where n3 has just promised something to the leader n1 or n2, and a
+// candidate of a newer term.
 func promising(t *testing.T) (c *cluster, n3 *member, campaign func(MessageKind, bool) Message) {
 	c = leased(t, 3)
 	leaderOf(c)
@@ -449,7 +451,8 @@ func TestAPromiseOutlivesARestart(t *testing.T) {
 	}
 }
 
-// A message may be stepped long after the clock was read: the promise counts from the next look at it.
+// A message may be stepped long after the clock was read: the promise counts from the next look at
+// it.
 func TestAPromiseCountsFromTheNextLookAtTheClock(t *testing.T) {
 	c, n3, campaign := promising(t)
 	leader := c.nodes[c.leader()].core
@@ -482,7 +485,8 @@ func TestAClusterWithLeasesReplacesALeaderThatIsGone(t *testing.T) {
 func TestNobodyPromisesWithoutTheOption(t *testing.T) {
 	c := newCluster(t, 3)
 	c.lead(1)
-	answer := c.ask(Message{Kind: AppendEntries, From: 1, To: 3, Term: 2, Prev: Pos{2, 2}, Epoch: 1, Round: 99})
+	answer := c.ask(Message{Kind: AppendEntries, From: 1, To: 3, Term: 2, Prev: Pos{2, 2},
+		Epoch: 1, Round: 99})
 	if answer.Lease != 0 || c.nodes[3].core.promised() || c.nodes[1].core.leaseUntil() != 0 {
 		t.Fatal(answer.String())
 	}

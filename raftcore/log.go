@@ -42,8 +42,8 @@ func (l *log) restore(r *Restored) {
 	}
 }
 
-// reset empties the log after a snapshot at p. Writes in flight bring nothing any more: what they made
-// durable is gone, or before p.
+// reset empties the log after a snapshot at p. Writes in flight bring nothing any more: what they
+// made durable is gone, or before p.
 func (l *log) reset(p Pos, stamp LogTime) {
 	clear(l.tail)
 	*l = log{base: p, last: p, lastStamp: stamp, runs: l.runs[:0], tail: l.tail[:0],

@@ -62,8 +62,8 @@ func DecodeConfig(b []byte) (Config, error) {
 	return c, c.validate()
 }
 
-// validate checks what every configuration that is ever in force must satisfy. A voter that is being
-// demoted is in OldVoters and Learners of the joint configuration.
+// validate checks what every configuration that is ever in force must satisfy. A voter that is
+// being demoted is in OldVoters and Learners of the joint configuration.
 func (c *Config) validate() error {
 	if len(c.Voters) == 0 || len(c.Voters) > VotersMax || len(c.OldVoters) > VotersMax ||
 		len(c.Learners) > LearnersMax {

@@ -158,8 +158,8 @@ func TestNoChangeBeforeAnEntryOfTheOwnTermIsCommitted(t *testing.T) {
 	}
 }
 
-// A leader removes itself and loses its leadership while the entry that says so is in its log alone.
-// The other voter cannot win without its vote, and cannot have it: its log is shorter.
+// A leader removes itself and loses its leadership while the entry that says so is in its log
+// alone. The other voter cannot win without its vote, and cannot have it: its log is shorter.
 func TestALeaderThatRemovedItselfMayBeTheOnlyOneWhoCanLead(t *testing.T) {
 	c := newCluster(t, 2)
 	c.lead(1)
@@ -246,8 +246,8 @@ func TestALeaderWhoseRemovalIsCommittedChangesNothingMore(t *testing.T) {
 	}
 }
 
-// Mistake 41: the candidate's configuration decides whose vote counts. A voter that is still a learner
-// by its own log, or knows no configuration at all, has to vote.
+// Mistake 41: the candidate's configuration decides whose vote counts. A voter that is still a
+// learner by its own log, or knows no configuration at all, has to vote.
 func TestAVoterThatDoesNotKnowItIsOneVotes(t *testing.T) {
 	c := newCluster(t, 2)
 	c.lead(1)

@@ -19,18 +19,17 @@ func (s progressState) String() string {
 // progress of one peer. What happens next follows from a few questions, and every combination of
 // answers has a line (mistake 54):
 //
-//	position before next known here | match known | message in flight  ->
-//	yes                             | no          | no                    probe: entries after next-1, once
-//	yes                             | no          | yes                   wait; a response or heartbeat re-opens
-//	yes                             | yes         | below the limits      send, next moves on
-//	yes                             | yes         | at the limits         wait; a response frees
-//	no                                                                    snapshotting:
+//	position before next known | match known | message in flight ->
+//	yes                        | no          | no                   probe: entries after next-1, once
+//	yes                        | no          | yes                  wait for a response or heartbeat
+//	yes                        | yes         | below the limits     send, next moves on
+//	yes                        | yes         | at the limits        wait; a response frees
+//	no                                                              snapshotting:
 //
-//	a usable snapshot is there | offered in this heartbeat  ->
-//	no                         | no                            have one taken, if the peer is there; an
-//	                                                           empty heartbeat
-//	yes                        | no                            offer it: the one offered before, if usable
-//	-                          | yes                           wait; read rounds go out empty
+//	usable snapshot there | offered in this heartbeat ->
+//	no                    | no                           have one taken, if the peer is there
+//	yes                   | no                           offer it; the one offered before, if usable
+//	-                     | yes                          wait; read rounds go out empty
 //
 // A snapshot is usable when the log goes on after it. The state ends with any response after
 // whose Match the log goes on, whatever was offered: then replicating from there.
@@ -55,8 +54,8 @@ type progress struct {
 
 	snapshot SnapshotMeta // what was offered; ID 0: nothing
 	offered  bool         // this heartbeat's offer, or wish for a snapshot, is out
-	// catchUp is the end of the log when a snapshot was done: until match is there, the log is held, or
-	// compaction could overtake the peer and it would need the next snapshot at once.
+	// catchUp is the end of the log when a snapshot was done: until match is there, the log is
+	// held, or compaction could overtake the peer and it would need the next snapshot at once.
 	catchUp Index
 
 	leaseRound uint64  // an echo of this round or a newer one renews the lease; 0: none is out

@@ -4,13 +4,13 @@ import "slices"
 
 // Linearizable reads without log entries (section 8; dissertation, 6.4).
 //
-// The leader captures its commit index when a read arrives, and then makes sure that it still led at
-// that time: a quorum has to echo a round that was started after the read arrived. Rounds are
+// The leader captures its commit index when a read arrives, and then makes sure that it still led
+// at that time: a quorum has to echo a round that was started after the read arrived. Rounds are
 // numbers of the leader's own, new with each term; what the caller chose never travels as proof
 // (mistake 15). All reads that arrive between two Drains share one round.
 //
-// A leader whose first entry is not committed does not know the commit index of its predecessors: its
-// reads wait at the gate (mistake 14), single voters included.
+// A leader whose first entry is not committed does not know the commit index of its predecessors:
+// its reads wait at the gate (mistake 14), single voters included.
 //
 // A follower forwards one request for all reads that wait, and numbers it itself.
 
@@ -51,8 +51,9 @@ func (c *Core) askRead(id ReadID, strict bool) error {
 	return nil
 }
 
-// leaderReadIndex takes a follower's request. Beyond the limit it is dropped: the follower asks again.
-// So is that of a node that was removed, which would ask for ever: it never gets the entries.
+// leaderReadIndex takes a follower's request. Beyond the limit it is dropped: the follower asks
+// again. So is that of a node that was removed, which would ask for ever: it never gets the
+// entries.
 func (c *Core) leaderReadIndex(m *Message) {
 	if !c.config().IsMember(m.From) {
 		c.drop(m, "not a member")

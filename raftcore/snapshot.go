@@ -73,8 +73,8 @@ func (c *Core) maybeOffer(p *progress, e *Effects) {
 		Round: c.lead.round, Snapshot: p.snapshot}, nothing)
 }
 
-// wantTaken asks for a snapshot, once. For a peer that is not there it would be outdated by the time
-// that it comes back, and be taken in vain again and again.
+// wantTaken asks for a snapshot, once. For a peer that is not there it would be outdated by the
+// time that it comes back, and be taken in vain again and again.
 func (c *Core) wantTaken(p *progress, e *Effects) {
 	if c.live(p) && !c.taking {
 		e.TakeSnapshot, c.taking = true, true
@@ -121,9 +121,16 @@ func (c *Core) held() (lowest Index) {
 // fetching is the snapshot that a follower has asked its caller for.
 type fetching struct {
 	Fetch
-	epoch  Index  // of the newest offer; both are echoed when it is installed
-	round  uint64 //
-	staged bool   // all of it is here
+	offer  offer // the newest of it
+	staged bool  // all of it is here
+}
+
+// offer is what the answer to an InstallSnapshot echoes.
+type offer struct {
+	id    uint64
+	at    Pos
+	epoch Index
+	round uint64
 }
 
 // followerSnapshot takes an offer of this term's leader, member of this node's configuration or not
@@ -142,7 +149,7 @@ func (c *Core) followerSnapshot(m *Message) {
 	default:
 		c.wantSnapshot(m)
 	}
-	c.answerOffer(m.From, m.Epoch, m.Round, s, hardState)
+	c.answerOffer(m.From, offer{s.ID, s.Pos, m.Epoch, m.Round}, hardState)
 }
 
 // candidateSnapshot: the sender leads this term.
@@ -159,7 +166,7 @@ func (c *Core) wantSnapshot(m *Message) {
 		c.drop(m, "an offer that cannot be used")
 		return
 	}
-	f.epoch, f.round = m.Epoch, m.Round
+	f.offer = offer{s.ID, s.Pos, m.Epoch, m.Round}
 	if s.ID == f.Meta.ID && s.Pos == f.Meta.Pos {
 		return
 	}
@@ -169,10 +176,10 @@ func (c *Core) wantSnapshot(m *Message) {
 
 // answerOffer says how much of the committed log is durable here. Answers that claim anything
 // while an install is in flight wait for it (send).
-func (c *Core) answerOffer(to NodeID, epoch Index, round uint64, s *SnapshotMeta, promise durability) {
+func (c *Core) answerOffer(to NodeID, o offer, promise durability) {
 	c.send(Message{Kind: InstallSnapshotResponse, To: to, Term: c.hard.Term,
-		Match: min(c.commit, c.log.stable), Epoch: epoch, Round: round, Lease: c.promise(),
-		Snapshot: SnapshotMeta{ID: s.ID, Pos: s.Pos}}, promise)
+		Match: min(c.commit, c.log.stable), Epoch: o.epoch, Round: o.round, Lease: c.promise(),
+		Snapshot: SnapshotMeta{ID: o.id, Pos: o.at}}, promise)
 }
 
 // abortFetch forgets what is being fetched, because the leader that offered it is gone, or nobody
@@ -221,7 +228,7 @@ func (c *Core) install(e *Effects) {
 	e.write = Write{Snapshot: &e.snapshot}
 	c.launch(e)
 	c.installSeq = c.lastSeq
-	c.answerOffer(f.From, f.epoch, f.round, &f.Meta, everything)
+	c.answerOffer(f.From, f.offer, everything)
 	c.trace(Event{Kind: EventInstall, Pos: f.Meta.Pos})
 }
 

@@ -199,8 +199,8 @@ func TestALateRejectionDoesNotRestartASnapshot(t *testing.T) {
 	c.deliver()
 	c.takeSnapshot(c.nodes[1])
 	for _, reject := range []bool{true, false} {
-		c.nodes[1].core.Step(&Message{Kind: AppendEntriesResponse, From: 3, To: 1, Term: 2, Prev: Pos{2, 12},
-			Reject: reject, Hint: Pos{2, 11}, Epoch: 1})
+		c.nodes[1].core.Step(&Message{Kind: AppendEntriesResponse, From: 3, To: 1, Term: 2,
+			Prev: Pos{2, 12}, Reject: reject, Hint: Pos{2, 11}, Epoch: 1})
 		c.drain(c.nodes[1])
 		if p := c.peer(3); p.state != snapshotting || p.snapshot.ID != first.ID {
 			t.Fatalf("%s, offered %d", p.state, p.snapshot.ID)
@@ -279,7 +279,8 @@ func TestTheLogIsHeldForAPeerWithASnapshotUntilItHasCaughtUp(t *testing.T) {
 	}
 }
 
-// Mistakes 53 and 55: the answer is what the log says, and an offer of what it holds installs nothing.
+// Mistakes 53 and 55: the answer is what the log says, and an offer of what it holds installs
+// nothing.
 func TestAnOfferOfWhatTheLogHoldsInstallsNothing(t *testing.T) {
 	c := newCluster(t, 3)
 	c.lead(1)
@@ -344,7 +345,8 @@ func TestASnapshotAtACommittedIndexOfAnotherTermStopsTheNode(t *testing.T) {
 	c.lead(1)
 	c.pass(100 * Millisecond)
 	defer func() {
-		if r := fmt.Sprint(recover()); !strings.Contains(r, "snapshot at 2@1, committed entry has term 2") {
+		r := fmt.Sprint(recover())
+		if !strings.Contains(r, "snapshot at 2@1, committed entry has term 2") {
 			t.Fatal(r)
 		}
 	}()
@@ -353,7 +355,8 @@ func TestASnapshotAtACommittedIndexOfAnotherTermStopsTheNode(t *testing.T) {
 }
 
 // offered makes n3 a follower with a log of an old leader that nobody else has, to which n1, leader
-// of term 4, has offered a snapshot at 22@2. The log ends in a configuration that was never committed.
+// of term 4, has offered a snapshot at 22@2. The log ends in a configuration that was never
+// committed.
 func offered(t *testing.T) (c *cluster, n3 *member, offer Message) {
 	c = newCluster(t, 3)
 	c.files.manual = true
@@ -368,14 +371,15 @@ func offered(t *testing.T) (c *cluster, n3 *member, offer Message) {
 	return c, n3, offer
 }
 
-// Mistakes 42, 49 and 56: nothing of a log that differs at the snapshot's position is left, least of all
-// a configuration that was never committed.
+// Mistakes 42, 49 and 56: nothing of a log that differs at the snapshot's position is left, least
+// of all a configuration that was never committed.
 func TestAnInstalledSnapshotReplacesTheLogAndItsConfigurations(t *testing.T) {
 	c, n3, offer := offered(t)
 	answer := c.ask(offer)
 	expect(t, "match while fetching", answer.Match, 0)
 	expect(t, "fetches", n3.snapshots.fetches, 1)
-	if f := n3.snapshots.fetch; f.From != 1 || f.Term != 4 || f.Meta.ID != 9 || f.Meta.ConfigIndex != 17 {
+	f := n3.snapshots.fetch
+	if f.From != 1 || f.Term != 4 || f.Meta.ID != 9 || f.Meta.ConfigIndex != 17 {
 		t.Fatalf("fetches %+v", f)
 	}
 	offer.Epoch, offer.Round = 5, 8
@@ -396,10 +400,12 @@ func TestAnInstalledSnapshotReplacesTheLogAndItsConfigurations(t *testing.T) {
 	core := n3.core
 	if core.log.base != (Pos{2, 22}) || core.log.last != core.log.base || core.commit != 22 ||
 		core.applied != 22 || core.log.lastStamp != 1000 || len(core.log.tail) != 0 {
-		t.Fatalf("log %s..%s, commit %d, applied %d", core.log.base, core.log.last, core.commit, core.applied)
+		t.Fatalf("log %s..%s, commit %d, applied %d", core.log.base, core.log.last, core.commit,
+			core.applied)
 	}
 	stack := core.configs.stack
-	if len(stack) != 1 || stack[0].Pos.Index != 17 || !slices.Equal(stack[0].Config.Voters, ids(1, 2, 3)) {
+	voters := stack[0].Config.Voters
+	if len(stack) != 1 || stack[0].Pos.Index != 17 || !slices.Equal(voters, ids(1, 2, 3)) {
 		t.Fatalf("configurations %v", stack)
 	}
 	c.step(Message{Kind: AppendEntries, From: 1, To: 3, Term: 4, Prev: Pos{2, 22}, Epoch: 1, Round: 5,
@@ -407,7 +413,8 @@ func TestAnInstalledSnapshotReplacesTheLogAndItsConfigurations(t *testing.T) {
 	expect(t, "applied", n3.applied, 24)
 }
 
-// Mistake 48: a crash before the Write is durable leaves the old log and state, one after it the new.
+// Mistake 48: a crash before the Write is durable leaves the old log and state, one after it the
+// new.
 func TestNothingIsClaimedOrAppliedBeforeAnInstalledSnapshotIsDurable(t *testing.T) {
 	c, n3, offer := offered(t)
 	n3.slow = true
@@ -417,7 +424,7 @@ func TestNothingIsClaimedOrAppliedBeforeAnInstalledSnapshotIsDurable(t *testing.
 	n3.core.SnapshotFetched(offer.Snapshot)
 	c.drain(n3)
 	w := n3.writes[0]
-	if w.Snapshot == nil || w.Snapshot.ID != 9 || len(w.Append) != 0 || w.TruncateFrom != 0 || !w.Sync {
+	if s := w.Snapshot; s == nil || s.ID != 9 || len(w.Append) != 0 || w.TruncateFrom != 0 || !w.Sync {
 		t.Fatalf("wrote %+v", w)
 	}
 	c.step(offer)
@@ -446,7 +453,8 @@ func TestNothingIsClaimedOrAppliedBeforeAnInstalledSnapshotIsDurable(t *testing.
 	expect(t, "configuration after a crash before", n3.core.configs.current().Pos.Index, 32)
 }
 
-// The log may get there while the snapshot is on its way. Then it holds entries that were acknowledged.
+// The log may get there while the snapshot is on its way. Then it holds entries that were
+// acknowledged.
 func TestALogThatHoldsTheSnapshotsPositionIsNotReplaced(t *testing.T) {
 	c, n3, offer := offered(t)
 	c.step(offer)
@@ -630,7 +638,8 @@ func TestAnAppendFromBeforeTheCompactedPrefixIsSkippedUpToTheCommitIndex(t *test
 	expect(t, "last entry", n2.core.log.last.Index, 22)
 }
 
-// Mistake 54: whatever the leader has compacted, and whatever the follower's log is, it is repaired.
+// Mistake 54: whatever the leader has compacted, and whatever the follower's log is, it is
+// repaired.
 func TestEveryFollowerIsRepairedByEveryPurgedLeader(t *testing.T) {
 	for base := Index(0); base <= 8; base++ {
 		for held := 1; held <= 8; held++ {
@@ -648,7 +657,8 @@ func repaired(t *testing.T, base Index, held, junk int) {
 	c := newCluster(t, 3)
 	c.crash(1)
 	c.give(2, HardState{Term: 5}, terms...)
-	c.give(3, HardState{Term: 5}, append(slices.Clone(terms[:held]), slices.Repeat([]Term{4}, junk)...)...)
+	mine := append(slices.Clone(terms[:held]), slices.Repeat([]Term{4}, junk)...)
+	c.give(3, HardState{Term: 5}, mine...)
 	n2 := c.nodes[2].core
 	n2.commitTo(8)
 	c.drain(c.nodes[2])
@@ -677,8 +687,8 @@ func TestCloneAndFingerprintKnowSnapshotsAndLeases(t *testing.T) {
 		"fetch":       func(c *Core) { c.fetch.Meta.Pos.Index++ },
 		"from":        func(c *Core) { c.fetch.From++ },
 		"fetch term":  func(c *Core) { c.fetch.Term++ },
-		"epoch":       func(c *Core) { c.fetch.epoch++ },
-		"round":       func(c *Core) { c.fetch.round++ },
+		"epoch":       func(c *Core) { c.fetch.offer.epoch++ },
+		"round":       func(c *Core) { c.fetch.offer.round++ },
 		"staged":      func(c *Core) { c.fetch.staged = true },
 		"changed":     func(c *Core) { c.fetchChanged = true },
 		"install":     func(c *Core) { c.installSeq++ },

@@ -9,8 +9,8 @@ type handler func(*Core, *Message)
 //	ignore      legal and stale, or not for this role: dropped and counted
 //	impossible  cannot happen unless a node breaks the protocol: stops this node
 //
-// A PreVote is answered by every role, and changes nothing. Only a leader serves ReadIndex, so a read
-// is forwarded once at most.
+// A PreVote is answered by every role, and changes nothing. Only a leader serves ReadIndex, so a
+// read is forwarded once at most.
 var table = [roleCount][messageKinds]handler{
 	Follower: {
 		PreVote:                 (*Core).answerPreVote,
@@ -72,8 +72,9 @@ func impossible(c *Core, m *Message) {
 	broken("%s in term %d from %x reached a %s", m.Kind, m.Term, m.From, c.role)
 }
 
-// Step takes one message from a peer. The message is not kept; the Data of its entries is. Step
-// settles the term, which is the only comparison of terms outside the log, and then dispatches once.
+// Step takes one message from a peer. The message is not kept; the Data of its entries is, and so
+// is the configuration of a snapshot. Step settles the term, which is the only comparison of terms
+// outside the log, and then dispatches once.
 func (c *Core) Step(m *Message) {
 	if m.To != c.options.ID || m.From == c.options.ID || m.From == 0 ||
 		m.Kind == 0 || m.Kind >= messageKinds {
@@ -120,12 +121,8 @@ func (c *Core) answerStale(m *Message) {
 		return
 	}
 	switch m.Kind {
-	case AppendEntries:
-		c.send(Message{Kind: AppendEntriesResponse, To: m.From, Term: c.hard.Term, Reject: true}, hardState)
-	case InstallSnapshot:
-		c.send(Message{Kind: InstallSnapshotResponse, To: m.From, Term: c.hard.Term, Reject: true}, hardState)
-	case RequestVote:
-		c.send(Message{Kind: RequestVoteResponse, To: m.From, Term: c.hard.Term, Reject: true}, hardState)
+	case AppendEntries, InstallSnapshot, RequestVote: // the response's kind follows the request's
+		c.send(Message{Kind: m.Kind + 1, To: m.From, Term: c.hard.Term, Reject: true}, hardState)
 	}
 	c.drop(m, "older term")
 }

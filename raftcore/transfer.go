@@ -2,9 +2,9 @@ package raftcore
 
 import "slices"
 
-// TransferLeadership hands leadership to a voter (dissertation, 3.10); to the most caught-up one when
-// to is 0. Proposals pause until the new leader is known, or until an election time-out has passed
-// and this node leads on.
+// TransferLeadership hands leadership to a voter (dissertation, 3.10); to the most caught-up one
+// when to is 0. Proposals pause until the new leader is known, or until an election time-out has
+// passed and this node leads on.
 func (c *Core) TransferLeadership(to NodeID) error {
 	if c.role != Leader {
 		return ErrNotLeader
@@ -25,8 +25,8 @@ func (c *Core) TransferLeadership(to NodeID) error {
 	return nil
 }
 
-// mostCaughtUp is the voter with the highest match among those heard from lately, and not on its way
-// out; 0 when there is none.
+// mostCaughtUp is the voter with the highest match among those heard from lately, and not on its
+// way out; 0 when there is none.
 func (c *Core) mostCaughtUp() NodeID {
 	best, match := NodeID(0), Index(0)
 	for i := range c.lead.peers {
@@ -55,7 +55,8 @@ func (c *Core) maybeSendTimeoutNow() {
 	c.send(Message{Kind: TimeoutNow, To: p.id, Term: c.hard.Term, Prev: c.log.last}, nothing)
 }
 
-// abortTransfer lets this node lead on. The target may still campaign: then it wins or not, as ever.
+// abortTransfer lets this node lead on. The target may still campaign: then it wins or not, as
+// ever.
 func (c *Core) abortTransfer() {
 	c.lead.transferee, c.lead.transferSent = 0, false
 }

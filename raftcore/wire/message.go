@@ -83,7 +83,8 @@ func messageBits(m *raftcore.Message) (bits uint16) {
 //	+---------+---------+---------+----------+----------+----------+-- - - - - - -+-- - - - -+
 //
 // The fields are prev, commit, match, hint, epoch, round, lease, the description of a snapshot and
-// the count of entries, each there only when its bit is set. Entries have the layout of AppendEntry.
+// the count of entries, each there only when its bit is set. Entries have the layout of
+// AppendEntry.
 func AppendMessage(dst []byte, m *raftcore.Message) []byte {
 	dst = slices.Grow(dst, MessageSize(m))
 	bits := messageBits(m)
