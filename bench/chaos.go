@@ -98,8 +98,11 @@ func (c *Chaos) prepare() (dir string, err error) {
 	}
 	c.load = &Workload{Prefix: "chaos", Groups: chaosGroups, Seed: c.Seed, Think: chaosThink,
 		Patient: true}
-	c.storm = &storm{cluster: c.cluster, load: c.load, kinds: kinds,
-		random: rand.New(rand.NewPCG(c.Seed, 1))}
+	c.storm = &storm{cluster: c.cluster, load: c.load, kinds: kinds, size: c.Nodes,
+		random: rand.New(rand.NewPCG(c.Seed, 1)), homes: map[string][]int{}}
+	for i, n := range c.cluster.Nodes {
+		c.storm.homes[n.Name] = []int{i}
+	}
 	return dir, nil
 }
 
@@ -143,6 +146,7 @@ func (c *Chaos) play(ctx context.Context) error {
 		return err
 	}
 	end := time.Now().Add(c.For)
+	c.storm.ctx = ctx
 	c.load.Start(ctx, c.cluster.Addrs())
 	defer c.load.Stop()
 	c.event("load", "%d clients on all nodes: registers, counters, texts, locks, deadlines, "+
@@ -258,7 +262,7 @@ func (c *Chaos) crashed() error {
 	return nil
 }
 
-// recover waits until every node acknowledges a write; everything is repaired.
+// recover waits until every node acknowledges a write and is a voter; everything is repaired.
 func (c *Chaos) recover(ctx context.Context) error {
 	begin := time.Now()
 	for _, n := range c.cluster.Nodes {
@@ -282,14 +286,28 @@ func (c *Chaos) recover(ctx context.Context) error {
 	if err := c.crashed(); err != nil {
 		return err
 	}
+	writing := time.Since(begin)
+	if err := c.cluster.waitVoters(ctx, memberLimit); err != nil {
+		return errors.Join(c.crashed(), ctx.Err(), &finding{err.Error()})
+	}
 	leader, info := c.cluster.Leader()
 	if leader == nil {
 		return nil // lost again, which the next round will see
 	}
 	stall, _ := c.load.stalls.restart()
-	c.event("healed", "leader %s   term %d   all nodes write after %d ms   longest stall %d ms",
-		leader.Name, info.Term, time.Since(begin).Milliseconds(), stall.Milliseconds())
+	c.event("healed", "leader %s   term %d   all nodes write after %d ms   longest stall %d ms%s",
+		leader.Name, info.Term, writing.Milliseconds(), stall.Milliseconds(), c.voters(begin, writing))
 	return nil
+}
+
+// voters tells of a change of the members that took longer than the writes.
+func (c *Chaos) voters(begin time.Time, writing time.Duration) string {
+	const noticed = 200 * time.Millisecond
+	took := time.Since(begin)
+	if took < writing+noticed {
+		return ""
+	}
+	return fmt.Sprintf("   voters %s after %.1f s", c.cluster.names(), took.Seconds())
 }
 
 // probe writes a key that nobody judges.

@@ -13,7 +13,7 @@ type ChaosCommand struct {
 	Nodes  int           `default:"5" help:"How many nodes, 1 to 9."`
 	For    time.Duration `default:"60s" help:"How long faults strike; forming and judging come on top."`
 	Seed   uint64        `help:"Of the choice of faults and of the clients' choices; 0: another one each time."`
-	Faults []string      `placeholder:"KIND" help:"Only these: kill, pause, stop, partition, reset. Partitions are made by forwarders between the nodes, in this process: no root is needed, but /proc is; without it they are left out."`
+	Faults []string      `placeholder:"KIND" help:"Only these: kill, pause, stop, partition, reset, wipe, member. Partitions are made by forwarders between the nodes, in this process: no root is needed, but /proc is; without it they are left out."`
 	Keep   bool          `help:"Keep logs and data also after a pass."`
 }
 

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -27,10 +28,13 @@ const (
 	faultStop      = "stop"
 	faultPartition = "partition"
 	faultReset     = "reset"
+	faultWipe      = "wipe"
+	faultMember    = "member"
 )
 
 // FaultKinds are the kinds that chaos knows, in the order of the help.
-var FaultKinds = []string{faultKill, faultPause, faultStop, faultPartition, faultReset}
+var FaultKinds = []string{faultKill, faultPause, faultStop, faultPartition, faultReset, faultWipe,
+	faultMember}
 
 // storm draws faults and carries them out on a cluster under load. All choices come from the seed;
 // what they meet depends on the moment, as the leader does.
@@ -39,10 +43,14 @@ type storm struct {
 	load    *Workload
 	random  *rand.Rand
 	kinds   []string
+	ctx     context.Context  // of the run: a change of the members is waited for
+	size    int              // how many members the run began with
+	homes   map[string][]int // places of the clients of each node
 }
 
 // weights is how often a kind is drawn, compared with the others.
-var weights = map[string]int{faultKill: 4, faultPause: 3, faultStop: 1, faultPartition: 6, faultReset: 1}
+var weights = map[string]int{faultKill: 4, faultPause: 3, faultStop: 1, faultPartition: 6,
+	faultReset: 1, faultWipe: 2, faultMember: 3}
 
 // visitLead is how long before the end of a pause the visitors come.
 const visitLead = 30 * time.Millisecond
@@ -64,17 +72,24 @@ func (s *storm) draw(kinds []string) *strike {
 		return s.drawStop()
 	case faultReset:
 		return s.drawReset()
+	case faultWipe:
+		return s.drawWipe()
+	case faultMember:
+		return s.drawMember()
 	default:
 		return s.drawPartition()
 	}
 }
 
 // second is a fault that may strike during the first: of the processes if that is of the network,
-// and the other way round.
+// and the other way round; any if the members change meanwhile.
 func (s *storm) second(first string) []string {
 	other := []string{faultPartition, faultReset}
-	if slices.Contains(other, first) {
-		other = []string{faultKill, faultPause}
+	switch first {
+	case faultPartition, faultReset:
+		other = []string{faultKill, faultPause, faultWipe, faultMember}
+	case faultMember:
+		other = []string{faultKill, faultPause, faultPartition, faultReset}
 	}
 	return slices.DeleteFunc(other, func(kind string) bool { return !slices.Contains(s.kinds, kind) })
 }
@@ -114,9 +129,7 @@ func namesOf(nodes []*Node) string {
 func (s *storm) places(nodes []*Node) []int {
 	var places []int
 	for _, n := range nodes {
-		if at := slices.Index(s.cluster.Nodes, n); at < len(s.load.places) {
-			places = append(places, at)
-		}
+		places = append(places, s.homes[n.Name]...)
 	}
 	return places
 }

@@ -99,30 +99,44 @@ func (c *Cluster) Readdress() error {
 	return c.save()
 }
 
-// Administer sends a RAFT command to one node after the other until one carries it out. What the
-// leader refuses may be possible a moment later, when an open change is done: it is tried again
-// until the limit.
-func (c *Cluster) Administer(ctx context.Context, limit time.Duration, args ...string) (string, error) {
+// Administer sends a RAFT command to the leader until it is carried out, as done tells. What the
+// leader refuses may be possible a moment later, when an open change is finished, and an answer may
+// be lost with a leader: it is tried again until the limit.
+func (c *Cluster) Administer(ctx context.Context, limit time.Duration, done func(*client.NodeInfo) bool,
+	args ...string) error {
 	begin := time.Now()
 	for {
-		text, err := c.administerOnce(args)
-		if err == nil || time.Since(begin) > limit {
-			return text, err
+		err := c.administerOnce(args)
+		if err == nil {
+			return nil
+		}
+		if _, info := c.Leader(); info != nil && done(info) {
+			return nil
+		}
+		if time.Since(begin) > limit {
+			return err
 		}
 		if err := sleep(ctx, 100*time.Millisecond); err != nil {
-			return "", err
+			return err
 		}
 	}
 }
 
-func (c *Cluster) administerOnce(args []string) (string, error) {
+// without tells that a node is no member in the eyes of another one.
+func without(name string) func(*client.NodeInfo) bool {
+	return func(info *client.NodeInfo) bool {
+		return !slices.ContainsFunc(info.Members, func(m client.MemberInfo) bool { return m.Name == name })
+	}
+}
+
+func (c *Cluster) administerOnce(args []string) error {
 	leader, _ := c.Leader()
 	if leader == nil {
-		return "", errors.New("no node says that it leads")
+		return errors.New("no node says that it leads")
 	}
 	conn, err := client.Dial(leader.Addr(), commandTimeout)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer conn.Close() // one command only
 	reply, err := conn.Do(args...)
@@ -130,9 +144,9 @@ func (c *Cluster) administerOnce(args []string) (string, error) {
 		err = reply.Err()
 	}
 	if err != nil {
-		return "", fmt.Errorf("%v on %s: %w", args, leader.Name, err)
+		return fmt.Errorf("%v on %s: %w", args, leader.Name, err)
 	}
-	return reply.Text, nil
+	return nil
 }
 
 // waitVoters waits until every node of the plan, and nobody else, is a voter in the eyes of all.

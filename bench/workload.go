@@ -107,6 +107,15 @@ func (w *Workload) Move(place int, name, addr string) {
 	w.places[place].addr.Store(&addr)
 }
 
+// Place is one more node, which is visited and in the end read from. It may not be there yet.
+func (w *Workload) Place(name, addr string) int {
+	p := &place{}
+	p.faults.Store(2) // as after a fault: who connects too early has nothing to complain of
+	w.places = append(w.places, p)
+	w.Move(len(w.places)-1, name, addr)
+	return len(w.places) - 1
+}
+
 // Visit lets new clients come to a place, read every shared object once, and go.
 func (w *Workload) Visit(place int) {
 	for _, s := range w.slots {
