@@ -13,7 +13,6 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -42,20 +41,20 @@ func main() {
 
 // commands is the command line. Each command's Run gets what run binds.
 type commands struct {
-	Serve   serve               `cmd:"" help:"Run one node. Without flags: a durable store on 127.0.0.1:6380."`
-	Demo    demo                `cmd:"" help:"Three real nodes, load, kill -9, and a proof that nothing was lost."`
-	Local   bench.LocalCommands `cmd:"" help:"A cluster on this machine, in the background."`
-	Chaos   chaos               `cmd:"" help:"Kill, pause and cut off nodes under load; PASS or FAIL by linearizability."`
-	Bench   bench.BenchCommands `cmd:"" help:"Throughput, latency and cost; clusters of several sizes, rivals, ceilings."`
-	Cli     cli                 `cmd:"" help:"Send one command, or open a prompt. Output as redis-cli."`
-	Status  status              `cmd:"" help:"Is the cluster healthy? One line, then a table of nodes."`
-	Version release             `cmd:"" help:"Print the version."`
+	Serve   serve                 `cmd:"" help:"Run one node. Without flags: a durable store on 127.0.0.1:6380."`
+	Demo    demo                  `cmd:"" help:"Three real nodes, load, kill -9, and a proof that nothing was lost."`
+	Local   bench.LocalCommands   `cmd:"" help:"A cluster on this machine, in the background."`
+	Chaos   chaos                 `cmd:"" help:"Kill, pause and cut off nodes under load; PASS or FAIL by linearizability."`
+	Bench   bench.BenchCommands   `cmd:"" help:"Throughput, latency and cost; clusters of several sizes, rivals, ceilings."`
+	Cli     client.CliCommand     `cmd:"" help:"Send one command, or open a prompt. Output as redis-cli."`
+	Status  client.StatusCommand  `cmd:"" help:"Is the cluster healthy? One line, then a table of nodes."`
+	Member  client.MemberCommands `cmd:"" help:"Who is in the cluster: list, add, remove, replace, promote, demote."`
+	Leader  client.LeaderCommands `cmd:"" help:"Who leads the cluster: show, transfer."`
+	Version release               `cmd:"" help:"Print the version."`
 }
 
 // exit is an exit code that is no failure to report.
-type exit int
-
-func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+type exit = client.Exit
 
 // run executes a command line and returns the exit code.
 func run(ctx context.Context, args []string) int {
@@ -68,7 +67,7 @@ func run(ctx context.Context, args []string) int {
 	parser, err := kong.New(&line, kong.Name("kelek"), kong.Description(config.Description),
 		kong.Exit(func(code int) { ended = code }), kong.Help(config.Help), kong.Bind(&line.Local),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.BindTo(ctx, (*context.Context)(nil)))
+		kong.Bind(client.Access(access)), kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
 		return report(err)
 	}
@@ -145,14 +144,8 @@ func (*release) Run() error {
 	return err
 }
 
-// nodes is how the client commands find the cluster.
-type nodes struct {
-	Nodes           []string      `env:"KELEK_NODES" placeholder:"HOST:PORT" help:"RESP addresses, tried in order. Default: those in ./kelek-local, else 127.0.0.1:6380."`
-	RequirepassFile string        `env:"KELEK_REQUIREPASS_FILE" placeholder:"FILE" help:"File with the password; or set KELEK_REQUIREPASS."`
-	Timeout         time.Duration `default:"15s" help:"For the connection and for each reply."`
-}
-
-func (n *nodes) dialer() (*client.Dialer, error) {
+// access finds the cluster for the client commands.
+func access(n *client.Nodes) (*client.Dialer, error) {
 	signal.Reset(os.Interrupt, syscall.SIGTERM) // a client has nothing to finish
 	addrs := n.Nodes
 	if len(addrs) == 0 {
@@ -163,48 +156,4 @@ func (n *nodes) dialer() (*client.Dialer, error) {
 	}
 	password, err := config.Password(n.RequirepassFile, os.Getenv)
 	return &client.Dialer{Addrs: addrs, Password: password, Timeout: n.Timeout}, err
-}
-
-type status struct {
-	nodes
-	JSON  bool `name:"json" help:"For programs; fields are added, never renamed."`
-	Check bool `help:"Exit 0 healthy, 1 no answer, 10 degraded, 11 no leader, 13 stopping."`
-}
-
-func (c *status) Run() error {
-	dialer, err := c.dialer()
-	if err != nil {
-		return err
-	}
-	code, err := client.Report(dialer, os.Stdout, c.JSON, c.Check)
-	if err == nil && code != 0 {
-		return exit(code)
-	}
-	return err
-}
-
-type cli struct {
-	nodes
-	DB      int      `name:"db" short:"n" help:"Database, 0 to 15."`
-	Raw     bool     `help:"Bare text, as when the output is no terminal." xor:"raw"`
-	NoRaw   bool     `help:"Types and quotes, as on a terminal." xor:"raw"`
-	Resp3   bool     `name:"resp3" short:"3" help:"Speak RESP3."`
-	Command []string `arg:"" optional:"" passthrough:"" help:"One command; without it, a prompt, or the lines of standard input."`
-}
-
-func (c *cli) Run() error {
-	dialer, err := c.dialer()
-	if err != nil {
-		return err
-	}
-	dialer.DB, dialer.Resp3 = c.DB, c.Resp3
-	shell := client.Shell{Dialer: *dialer, In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
-		Raw: c.Raw || !c.NoRaw && !client.IsTerminal(os.Stdout)}
-	switch {
-	case len(c.Command) > 0:
-		return exit(shell.Run(c.Command))
-	case client.IsTerminal(os.Stdin):
-		return exit(shell.Prompt(os.Stdin))
-	}
-	return exit(shell.Script())
 }

@@ -16,6 +16,8 @@ type LocalCommands struct {
 	Stop   localStop   `cmd:"" help:"Stop a node in order: it hands leadership over first."`
 	Pause  localPause  `cmd:"" help:"Freeze a node (SIGSTOP), as a stalled machine would."`
 	Resume localResume `cmd:"" help:"Let a frozen node go on."`
+	Add    localAdd    `cmd:"" help:"Start N more nodes, which join and become voters."`
+	Remove localRemove `cmd:"" help:"Remove a node from the cluster for good, and end it."`
 	Down   localDown   `cmd:"" help:"Stop all nodes."`
 }
 
@@ -69,6 +71,22 @@ type localResume struct{ oneNode }
 
 func (c *localResume) Run(ctx context.Context, parent *LocalCommands) error {
 	return parent.local().Resume(ctx, c.Node)
+}
+
+type localAdd struct {
+	N int `arg:"" optional:"" default:"1" help:"How many more nodes."`
+}
+
+func (c *localAdd) Run(ctx context.Context, parent *LocalCommands) error {
+	return parent.local().Add(ctx, c.N)
+}
+
+type localRemove struct {
+	Node string `arg:"" help:"n1, n2, ..."`
+}
+
+func (c *localRemove) Run(ctx context.Context, parent *LocalCommands) error {
+	return parent.local().Remove(ctx, c.Node)
 }
 
 type localDown struct {

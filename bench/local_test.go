@@ -146,6 +146,10 @@ func TestLocal(t *testing.T) {
 	kelek("resumed n3", "resume", "n3")
 	kelek("stopped n2", "stop", "n2")
 	kelek("n2 does not run", "status")
+	kelek("started n2", "start", "n2")
+	membersByCommand(t, c.Nodes[0].Addr())
+	kelek(".. voter (", "add")
+	kelek("n4 has ended", "remove", "n4")
 	kelek("data kept", "down")
 	kelek("leader n", "up", "3")
 	code, stdout, _ := runKelek(t, "status", "--json", "--check", "--nodes", c.Nodes[0].Addr())
@@ -157,6 +161,34 @@ func TestLocal(t *testing.T) {
 		t.Errorf("the directory is still there: %v", err)
 	}
 	expectExit(t, 1, "kelek local up", "local", "--dir", dir, "status")
+}
+
+// membersByCommand looks at three members and changes what they are.
+func membersByCommand(t *testing.T, addr string) {
+	t.Helper()
+	for _, test := range []struct {
+		args, want string
+		code       int
+	}{
+		{"member list", "3 voters   leader n", 0},
+		{"member list --json", `"role": "voter"`, 0},
+		{"leader transfer", "leads now, in term", 0},
+		{"leader show", "leads in term", 0},
+		{"leader show --json", `"version": 1`, 0},
+		{"member demote n3", "   see: kelek member list\n", 0},
+		{"member list", "2 voters   1 learner", 0},
+		{"status", "learner", 0},
+		{"member promote n3", "   see: kelek member list\n", 0},
+		{"member remove n9", `kelek: no member is named "n9"`, 1},
+		{"member add 127.0.0.1", "kelek: '127.0.0.1' is no host:port", 1},
+		{"member replace n3", "kelek: missing flags: --with", 2},
+	} {
+		args := append(strings.Fields(test.args), "--nodes", addr)
+		code, stdout, stderr := runKelek(t, args...)
+		if code != test.code || !strings.Contains(stdout+stderr, test.want) {
+			t.Errorf("kelek %s: %d %q %q, want %d %q", test.args, code, stdout, stderr, test.code, test.want)
+		}
+	}
 }
 
 func TestCliOverTheNetwork(t *testing.T) {

@@ -44,7 +44,9 @@ type MemberInfo struct {
 	Connected      bool
 	Voting         bool
 	Match, Lag     uint64
-	ContactSec     int64 // -1: never
+	ContactSec     int64  // -1: never
+	Role           string // voter, learner, leaving; empty: an older build does not say
+	State          string // how far it is, as the leader sees it: ok, catching-up, snapshot, down...
 }
 
 // AskInfo connects to a node and asks what it is.
@@ -113,7 +115,8 @@ func newMemberInfo(text string) MemberInfo {
 		contact = -1
 	}
 	m := MemberInfo{ID: fields["id"], Name: fields["name"], Connected: fields["state"] == "connected",
-		Voting: fields["voting"] == "yes", Match: match, Lag: lag, ContactSec: contact}
+		Voting: fields["voting"] == "yes", Match: match, Lag: lag, ContactSec: contact,
+		Role: fields["role"], State: fields["health"]}
 	if fields["addr"] != "" && fields["port"] != "0" {
 		m.Addr = net.JoinHostPort(fields["addr"], fields["port"])
 	}

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -33,7 +32,7 @@ type Survey struct {
 type SurveyNode struct {
 	Name    string `json:"name"`
 	ID      string `json:"id"`
-	Role    string `json:"role"`
+	Role    string `json:"role"` // leader, follower, candidate, learner, leaving
 	Addr    string `json:"addr"`
 	Term    uint64 `json:"term"`
 	Last    uint64 `json:"last_index"`
@@ -42,8 +41,9 @@ type SurveyNode struct {
 	Lag     int64  `json:"lag_entries"` // behind the leader; -1: unknown, or the leader itself
 	Contact int64  `json:"contact_s"`   // since the leader heard of it; -1: unknown
 	Disk    uint64 `json:"log_bytes"`
-	State   string `json:"state"` // ok, stopping, unreachable, ...
+	State   string `json:"state"` // ok, catching-up, snapshot, probing, stopping, unreachable...
 	Voter   bool   `json:"voter"`
+	Answers bool   `json:"answers"` // and is neither forming nor stopping
 }
 
 // Take asks the first node that answers for the members, and then every member.
@@ -96,10 +96,11 @@ func newSurvey(first *NodeInfo, answers map[string]*NodeInfo) *Survey {
 	for _, m := range view.Members {
 		node := newSurveyNode(&m, answers[m.ID], leader)
 		s.Nodes = append(s.Nodes, node)
-		if m.Voting {
-			voters++
+		if !m.Voting || m.Role == "leaving" {
+			continue // it has no vote in what is to come
 		}
-		if m.Voting && node.State == "ok" {
+		voters++
+		if node.Answers {
 			alive++
 		}
 	}
@@ -139,16 +140,25 @@ func leaderOf(answers map[string]*NodeInfo) *NodeInfo {
 func newSurveyNode(m *MemberInfo, info, leader *NodeInfo) SurveyNode {
 	node := SurveyNode{Name: m.Name, ID: m.ID, Addr: m.Addr, Voter: m.Voting, Lag: -1, Contact: -1,
 		Role: "-", State: "unreachable"}
+	if m.Role == "learner" || m.Role == "leaving" {
+		node.Role = m.Role
+	}
 	if leader != nil && m.ID != leader.ID {
 		node.Lag, node.Contact = int64(m.Lag), m.ContactSec
 	}
 	if info == nil {
 		return node
 	}
-	node.Role, node.Term, node.Last = info.Role, info.Term, info.Last
+	if node.Role == "-" {
+		node.Role = info.Role
+	}
+	node.Term, node.Last = info.Term, info.Last
 	node.Commit, node.Applied, node.Disk = info.Commit, info.Applied, info.LogBytes
 	if node.State = info.State; info.State == "up" {
-		node.State = "ok"
+		node.State, node.Answers = "ok", true
+	}
+	if node.Answers && leader != nil && m.State != "" && m.State != "down" {
+		node.State = m.State // the leader knows who is behind
 	}
 	return node
 }
@@ -167,17 +177,13 @@ func (s *Survey) CheckCode() int {
 }
 
 // WriteJSON writes the survey for programs.
-func (s *Survey) WriteJSON(w io.Writer) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(s)
-}
+func (s *Survey) WriteJSON(w io.Writer) error { return writeJSON(w, s) }
 
 // WriteTable writes the survey for people: first whether all is well, then the details.
 func (s *Survey) WriteTable(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "cluster %s   %s   %s   term %d   version %s\n", shortID(s.ClusterID),
-		s.Health, s.tolerance(), s.Term, s.Build)
+		s.Health, s.Tolerance(), s.Term, s.Build)
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "NODE\tROLE\tADDR\tTERM\tLAST\tCOMMIT\tAPPLIED\tLAG\tCONTACT\tDISK\tSTATE")
 	for i := range s.Nodes {
@@ -190,7 +196,8 @@ func (s *Survey) WriteTable(w io.Writer) error {
 	return err
 }
 
-func (s *Survey) tolerance() string {
+// Tolerance says how many more failures the cluster survives.
+func (s *Survey) Tolerance() string {
 	switch s.Tolerates {
 	case -1:
 		return "writes and reads wait for a leader"

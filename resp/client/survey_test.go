@@ -101,3 +101,28 @@ func TestSurveyOfAStranger(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestSurveyShowsWhoIsComingAndGoing: a learner and a leaving voter say so, reachable or not, have no
+// vote in what is tolerated, and the leader's word on how far a node is stands for its state.
+func TestSurveyShowsWhoIsComingAndGoing(t *testing.T) {
+	leader := &NodeInfo{ID: "1", Name: "n1", State: "up", Role: "leader", Term: 3, Members: []MemberInfo{
+		{ID: "1", Name: "n1", Voting: true, Role: "voter", State: "ok"},
+		{ID: "2", Name: "n2", Voting: true, Role: "voter", State: "ok"},
+		{ID: "3", Name: "n3", Role: "learner", State: "catching-up", Lag: 900},
+		{ID: "4", Name: "n4", Voting: true, Role: "leaving", State: "down"},
+		{ID: "5", Name: "n5", Voting: true, Role: "voter", State: "down"},
+	}}
+	up := func(id string) *NodeInfo { return &NodeInfo{ID: id, State: "up", Role: "follower", Term: 3} }
+	s := newSurvey(leader, map[string]*NodeInfo{"1": leader, "2": up("2"), "3": up("3")})
+	var got []string
+	for _, n := range s.Nodes {
+		got = append(got, n.Name+" "+n.Role+" "+n.State)
+	}
+	want := "[n1 leader ok n2 follower ok n3 learner catching-up n4 leaving unreachable n5 - unreachable]"
+	if fmt.Sprint(got) != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+	if s.Health != "degraded" || s.Tolerates != 0 { // two of three voters
+		t.Errorf("%s, tolerates %d", s.Health, s.Tolerates)
+	}
+}

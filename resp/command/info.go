@@ -387,15 +387,13 @@ func (w *infoWriter) raftNodes() {
 			voting = "yes"
 		}
 		host, port, _ := SplitAddr(m.Addr)
-		lag, contact := uint64(0), m.ContactMs
-		if m.Match > 0 {
-			lag = w.s.LastIndex - min(m.Match, w.s.LastIndex)
-		}
+		contact := m.ContactMs
 		if contact > 0 {
 			contact /= 1000
 		}
 		w.put(fmt.Sprintf("raft_node%d", i+1), fmt.Sprintf("id=%d,name=%s,state=%s,voting=%s,addr=%s,"+
-			"port=%d,match=%d,lag=%d,last_conn_secs=%d", m.ID, m.Name, state, voting, host, port,
-			m.Match, lag, contact))
+			"port=%d,match=%d,lag=%d,last_conn_secs=%d,role=%s,health=%s,conn_errors=%d,conn_oks=%d",
+			m.ID, m.Name, state, voting, host, port, m.Match, m.Lag, contact, m.Role, m.State,
+			m.DialsFailed, m.Connects))
 	}
 }
