@@ -1,0 +1,102 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+)
+
+// awaitVoters waits until the nodes of the plan are the voters.
+func awaitVoters(t *testing.T, c *Cluster) {
+	t.Helper()
+	if err := c.waitVoters(context.Background(), memberLimit); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A machine that lost its disk is started again as if nothing had happened, under load.
+func TestANodeWithoutItsDiskIsAVoterAgain(t *testing.T) {
+	c := startCluster(t, 3)
+	load := &Workload{Prefix: "t", Groups: 2, Seed: 11, Think: time.Millisecond}
+	load.Start(context.Background(), c.Addrs())
+	waitWrites(t, load, 300)
+	n3 := c.Nodes[2]
+	before := c.Infos()[n3.Name]
+	loseDisk := func() error { return errors.Join(c.Kill(n3), c.Wipe(n3)) }
+	if err := load.Expect(loseDisk, 2); err != nil {
+		t.Fatal(err)
+	}
+	waitWrites(t, load, 100)
+	if err := c.Start(n3); err != nil {
+		t.Fatal(err)
+	}
+	awaitVoters(t, c)
+	after := c.Infos()[n3.Name]
+	if before == nil || after == nil || before.ID == after.ID || before.ClusterID != after.ClusterID {
+		t.Errorf("before %+v\nafter %+v: want another node id in the same cluster", before, after)
+	}
+	waitWrites(t, load, 300)
+	judgeLoad(t, load)
+}
+
+// A cluster grows from three members to five and shrinks to three, without its leader; then all of
+// them move to other addresses at once. Nobody who works with it loses anything.
+func TestMembersComeAndGo(t *testing.T) {
+	if !full() {
+		t.Skip("KELEK_TEST_FULL=1: waits for two new voters")
+	}
+	c := startCluster(t, 3)
+	load := &Workload{Prefix: "t", Groups: 2, Seed: 12, Think: time.Millisecond}
+	load.Start(context.Background(), c.Addrs())
+	s := &storm{cluster: c, load: load, ctx: context.Background(), size: 3,
+		homes: map[string][]int{"n1": {0}, "n2": {1}, "n3": {2}}}
+	waitWrites(t, load, 300)
+	for range 2 {
+		if _, err := s.join(); err != nil {
+			t.Fatal(err)
+		}
+		awaitVoters(t, c)
+	}
+	waitWrites(t, load, 300)
+	removeLeader(t, s)
+	waitWrites(t, load, 300)
+	removeLeader(t, s)
+	waitWrites(t, load, 300)
+	t.Logf("the members are %s", c.names())
+
+	move := func() error {
+		if err := errors.Join(c.KillAll(), c.Readdress()); err != nil {
+			return err
+		}
+		for _, n := range c.Nodes {
+			for _, place := range s.homes[n.Name] {
+				load.Move(place, n.Name, n.Addr())
+			}
+		}
+		return c.StartAll()
+	}
+	if err := load.Expect(move, s.places(c.Nodes)...); err != nil {
+		t.Fatal(err)
+	}
+	leaderOf(t, c, 0)
+	awaitVoters(t, c)
+	waitWrites(t, load, 300)
+	judgeLoad(t, load)
+}
+
+// removeLeader removes the leader, whose process then ends by itself, and ends the same way when it
+// is started again (storm.leave looks at that).
+func removeLeader(t *testing.T, s *storm) {
+	t.Helper()
+	leader, _ := leaderOf(t, s.cluster, 0)
+	if err := s.leave(leader, "RAFT.MEMBER", "REMOVE", leader.Name); err != nil {
+		t.Fatal(err)
+	}
+	if slices.Contains(s.cluster.Nodes, leader) {
+		t.Fatalf("%s is still in the plan", leader.Name)
+	}
+	leaderOf(t, s.cluster, 0)
+	awaitVoters(t, s.cluster)
+}
