@@ -427,3 +427,23 @@ func BenchmarkGet(b *testing.B) {
 	}
 	r.must(s.Close())
 }
+
+// BenchmarkView opens a live view, reads one key that is in memory, and closes it: what one GET costs
+// the store.
+func BenchmarkView(b *testing.B) {
+	r := newReplica(b, smallOptions(b, vfs.NewMem()))
+	r.do(put("key", "value"))
+	key := []byte("key")
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		own := make([]byte, 0, 64)
+		for pb.Next() {
+			v := r.s.View(false)
+			if value, err := v.Get(0, key, own); err != nil || len(value.Bytes) != 5 {
+				b.Errorf("%+v, %v", value, err)
+			}
+			v.Close()
+		}
+	})
+	r.must(r.s.Close())
+}
