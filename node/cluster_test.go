@@ -153,9 +153,9 @@ func (m *member) work() (busy bool) {
 	if n == nil || m.frozen || n.lifecycle.failed() {
 		return false
 	}
-	busy = len(m.loads)+len(m.chores)+len(m.compacts)+len(m.snapshotTasks) > 0
+	busy = len(m.loads)+len(m.chores)+len(m.snapshotTasks) > 0
 	if !m.diskStalls {
-		busy = busy || len(m.writes) > 0
+		busy = busy || len(m.writes)+len(m.compacts) > 0
 		m.doWrites()
 	}
 	if !m.applyStalls {
@@ -177,8 +177,8 @@ func (m *member) work() (busy bool) {
 
 // hasWork is true while a helper that does not stall has something to do.
 func (m *member) hasWork() bool {
-	return len(m.chores)+len(m.loads)+len(m.compacts)+len(m.snapshotTasks) > 0 ||
-		!m.diskStalls && len(m.writes) > 0 || !m.applyStalls && len(m.applies) > 0
+	return len(m.chores)+len(m.loads)+len(m.snapshotTasks) > 0 ||
+		!m.diskStalls && len(m.writes)+len(m.compacts) > 0 || !m.applyStalls && len(m.applies) > 0
 }
 
 // hasInput is what ends the wait of run at once.

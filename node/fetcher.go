@@ -14,13 +14,14 @@ import (
 type fetcher struct {
 	node  *Node
 	task  *fetchTask
+	pause func(context.Context, time.Duration)
 	stage op.Stage // nil until the first list of files
 }
 
 // doFetches runs on the goroutine that fetches.
 func (n *Node) doFetches(tasks []*fetchTask) {
 	for _, t := range tasks {
-		f := fetcher{node: n, task: t}
+		f := fetcher{node: n, task: t, pause: pause}
 		f.run()
 	}
 }
@@ -41,7 +42,7 @@ func (f *fetcher) run() {
 	n.logger.Error().Err(err).Str("from", f.task.sender).
 		Msg("a snapshot could not be fetched: it is asked for again")
 	f.release(!errors.Is(err, wire.ErrNoSnapshot) && !errors.Is(err, op.ErrSnapshotDamaged))
-	pause(ctx, snapshotRetry)
+	f.pause(ctx, snapshotRetry)
 	n.snapshots.putWait(snapshotNews{what: fetchEnded, task: f.task, err: err}, 1, 0)
 }
 
@@ -55,14 +56,14 @@ func (f *fetcher) fetch() error {
 		if err == nil {
 			return f.stage.Complete()
 		}
-		if received.Load() > before {
+		if received.Load() > before && !errors.Is(err, op.ErrChecksum) {
 			inVain, wait = 0, fetchPauseMin
 		}
 		inVain++
 		if ctx.Err() != nil || errors.Is(err, wire.ErrNoSnapshot) || inVain == fetchesInVainMax {
 			return err
 		}
-		pause(ctx, wait)
+		f.pause(ctx, wait)
 		wait = min(2*wait, fetchPauseMax)
 	}
 }

@@ -32,9 +32,9 @@ type Options struct {
 	// are on their way, if the window has place: 2 ms. Where a commit takes less, it changes
 	// nothing; over long distances it keeps more than one proposal on the way.
 	PipelineDelay time.Duration
-	// LogKeepBytes is how much log is kept for a member that is down or slow without a word;
-	// 256 MiB. Beyond it the log is kept as well, since the member could not catch up without it,
-	// and the leader warns and names the member.
+	// LogKeepBytes is how much log is kept for a member that is down or slow; 256 MiB. What lies before
+	// is compacted, and who needs it gets a snapshot. While one is on its way, the log may grow to
+	// twice that, or to the size of the snapshot.
 	LogKeepBytes int64
 	// FlushLogBytes is how much log may lie between what is applied and what of it is durable
 	// before the state is flushed, so that the log can shrink; 64 MiB.

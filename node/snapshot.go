@@ -316,6 +316,19 @@ func (n *Node) tidyShelf(c *raftcore.Status) {
 	}
 }
 
+func (n *Node) snapshotStatus() op.SnapshotStatus {
+	s := &n.snapshotting
+	streams, _ := n.shelf.use()
+	return op.SnapshotStatus{
+		Index: uint64(s.newest), Taking: s.taking != 0, Sending: uint64(streams),
+		Receiving: s.fetching != nil || s.installing != 0,
+		Created:   s.created, CreatesFailed: s.takesFailed,
+		Sent: n.streamed.sent.Load(), SendsFailed: n.streamed.sendsFailed.Load(),
+		Installed: s.received, ReceivesFailed: s.fetchesFailed,
+		BytesSent: n.streamed.bytesSent.Load(), BytesReceived: n.streamed.bytesReceived.Load(),
+	}
+}
+
 // doSnapshots runs on the goroutine that takes snapshots and drops them.
 func (n *Node) doSnapshots(tasks []snapshotTask) {
 	for _, t := range tasks {

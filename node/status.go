@@ -72,6 +72,7 @@ func (n *Node) buildStatus(c *raftcore.Status) *op.Status {
 		Uncertain:        n.counters.uncertain,
 		ReadRounds:       n.counters.readRounds,
 		ElectionTimeout:  uint64(n.options.ElectionTimeout / time.Millisecond),
+		Snapshots:        n.snapshotStatus(),
 	}
 	if n.origin.leaderless {
 		status.HeldCommands = uint64(n.origin.waitingOps)

@@ -23,6 +23,8 @@ func healthy() *fixed {
 	return &fixed{op.Status{
 		ClusterID: [16]byte{0xab}, NodeID: 0x11, Name: "n1", Boot: 2, Role: "leader", Term: 5,
 		Leader: 0x11, FirstIndex: 1, LastIndex: 20, CommitIndex: 19, Applied: 18,
+		Snapshots: op.SnapshotStatus{Index: 15, Sending: 1, Created: 3, CreatesFailed: 1, Sent: 4,
+			SendsFailed: 2, Installed: 5, ReceivesFailed: 6, BytesSent: 700, BytesReceived: 800},
 		FsyncTotalMicros: 2_500_000, Members: []op.MemberStatus{
 			{Member: op.Member{ID: 0x11, Name: "n1"}, Voter: true, Self: true},
 			{Member: op.Member{ID: 0x22, Name: "n2"}, Voter: true, Connected: true, Match: 17,
@@ -104,6 +106,16 @@ func TestMetrics(t *testing.T) {
 		`kelek_raft_peer_lag_entries{peer="n2"} 3`,
 		`kelek_raft_peer_last_contact_seconds{peer="n2"} 1.5`,
 		`kelek_raft_peer_connected{peer="0000000000000033"} 0`,
+		`kelek_raft_snapshot_index 15`,
+		`kelek_raft_snapshot_in_progress 1`,
+		`kelek_raft_snapshots_total{dir="save",result="ok"} 3`,
+		`kelek_raft_snapshots_total{dir="save",result="failed"} 1`,
+		`kelek_raft_snapshots_total{dir="send",result="ok"} 4`,
+		`kelek_raft_snapshots_total{dir="send",result="failed"} 2`,
+		`kelek_raft_snapshots_total{dir="install",result="ok"} 5`,
+		`kelek_raft_snapshots_total{dir="install",result="failed"} 6`,
+		`kelek_raft_snapshot_bytes_total{dir="send"} 700`,
+		`kelek_raft_snapshot_bytes_total{dir="install"} 800`,
 		`go_goroutines`,
 	} {
 		if !strings.Contains(body, want) {

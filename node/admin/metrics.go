@@ -69,6 +69,10 @@ func metrics() []metric {
 			func(s *op.Status) float64 { return truth(s.Joint) }},
 		{"raft_log_bytes", "Size of the log.", gauge,
 			func(s *op.Status) float64 { return float64(s.LogBytes) }},
+		{"raft_snapshot_index", "Last entry of the newest snapshot taken or installed here.", gauge,
+			func(s *op.Status) float64 { return float64(s.Snapshots.Index) }},
+		{"raft_snapshot_in_progress", "1 while a snapshot is taken, sent or received.", gauge,
+			func(s *op.Status) float64 { return truth(s.Snapshots.InProgress()) }},
 		{"wal_fsyncs_total", "Synced writes of the log.", counter,
 			func(s *op.Status) float64 { return float64(s.FsyncCount) }},
 		{"wal_fsync_seconds_total", "Time spent in synced writes of the log.", counter,
@@ -97,6 +101,7 @@ type collector struct {
 
 	info, up, role, members, tolerated     *prometheus.Desc
 	peerMatch, peerLag, contact, connected *prometheus.Desc
+	snapshots, snapshotBytes               *prometheus.Desc
 }
 
 func newRegistry(o *Options) (*prometheus.Registry, error) {
@@ -120,6 +125,9 @@ func newCollector(o *Options) *collector {
 	c.members = describe("raft_members", "Members of the configuration in force.", "kind")
 	c.tolerated = describe("raft_failures_tolerated",
 		"How many more voters may fail before the cluster stops; told by the leader.")
+	c.snapshots = describe("raft_snapshots_total", "Snapshots since the start of the process.",
+		"dir", "result")
+	c.snapshotBytes = describe("raft_snapshot_bytes_total", "Bytes of snapshot files.", "dir")
 	c.peerMatch = describe("raft_peer_match_index", "Durable entry of a peer, told by the leader.",
 		"peer")
 	c.peerLag = describe("raft_peer_lag_entries", "Entries a peer is behind, told by the leader.",
@@ -140,7 +148,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		out <- desc
 	}
 	for _, desc := range []*prometheus.Desc{c.info, c.up, c.role, c.members, c.tolerated,
-		c.peerMatch, c.peerLag, c.contact, c.connected} {
+		c.peerMatch, c.peerLag, c.contact, c.connected, c.snapshots, c.snapshotBytes} {
 		out <- desc
 	}
 }
@@ -159,7 +167,26 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, role := range roles() {
 		put(c.role, gauge, truth(s.Role == role), role)
 	}
+	c.collectSnapshots(&s.Snapshots, put)
 	c.collectMembers(s, put)
+}
+
+// collectSnapshots tells of snapshots by where they go: save is here, send to a peer, install from
+// one.
+func (c *collector) collectSnapshots(s *op.SnapshotStatus, put putter) {
+	for _, x := range [...]struct {
+		dir        string
+		ok, failed uint64
+	}{
+		{"save", s.Created, s.CreatesFailed},
+		{"send", s.Sent, s.SendsFailed},
+		{"install", s.Installed, s.ReceivesFailed},
+	} {
+		put(c.snapshots, counter, float64(x.ok), x.dir, "ok")
+		put(c.snapshots, counter, float64(x.failed), x.dir, "failed")
+	}
+	put(c.snapshotBytes, counter, float64(s.BytesSent), "send")
+	put(c.snapshotBytes, counter, float64(s.BytesReceived), "install")
 }
 
 type putter func(desc *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string)

@@ -134,6 +134,8 @@ func TestWrongSettingsNameTheWayOut(t *testing.T) {
 		"--request-timeout=900ms":                            "at least 1s",
 		"--shutdown-timeout=0s":                              "above 0",
 		"--maxclients=0":                                     "at least 1",
+		"--log-keep-bytes=1023kb":                            "is below 1mb",
+		"--snapshot-rate=65535":                              "is below 64kb",
 		"--proto-max-bulk-len=1k":                            "1mb to 64mb",
 		"--requirepass-file=/nonexistent":                    "--requirepass-file",
 		"--peers=n1=127.0.0.1:7380,n2=10.0.0.2:7380 --id=n1": "loopback",

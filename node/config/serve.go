@@ -29,6 +29,8 @@ type Serve struct {
 
 	RequestTimeout  time.Duration `group:"Limits" env:"KELEK_REQUEST_TIMEOUT" default:"10s" help:"A command waits this long for a leader or an outcome, then gets an error."`
 	ShutdownTimeout time.Duration `group:"Limits" env:"KELEK_SHUTDOWN_TIMEOUT" default:"10s" help:"SIGTERM hands over and finishes what is in flight within this time."`
+	LogKeepBytes    Bytes         `group:"Limits" name:"log-keep-bytes" env:"KELEK_LOG_KEEP_BYTES" default:"256mb" help:"Log that each node keeps for nodes that are down or slow; who lags behind it gets a snapshot."`
+	SnapshotRate    Bytes         `group:"Limits" env:"KELEK_SNAPSHOT_RATE" default:"0" help:"Bytes per second of all snapshots that this node sends; 0: no limit."`
 	MaxClients      int           `group:"Limits" name:"maxclients" env:"KELEK_MAXCLIENTS" default:"10000" help:"Client connections at once."`
 	ProtoMaxBulkLen Bytes         `group:"Limits" env:"KELEK_PROTO_MAX_BULK_LEN" default:"64mb" help:"Largest argument of a command; units b, k, kb, m, mb, g, gb."`
 
@@ -95,6 +97,8 @@ const (
 	bulkBytesMin          = 1 << 20
 	bulkBytesMax          = 64 << 20 // a value travels the log, and all replicas have this limit
 	heartbeatMin          = time.Millisecond
+	logKeepBytesMin       = 1 << 20
+	snapshotRateMin       = 64 << 10 // slower, and the pauses come near the stream's time-out
 )
 
 func (s *Serve) checkLimits() error {
@@ -111,6 +115,12 @@ func (s *Serve) checkLimits() error {
 			s.ElectionTimeout, 2*s.ElectionTimeout)
 	case s.ShutdownTimeout <= 0:
 		return invalid("--shutdown-timeout %s must be above 0", s.ShutdownTimeout)
+	case s.LogKeepBytes < logKeepBytesMin:
+		return invalid("--log-keep-bytes %s is below %s: every pause would end in a snapshot",
+			s.LogKeepBytes, Bytes(logKeepBytesMin))
+	case s.SnapshotRate != 0 && s.SnapshotRate < snapshotRateMin:
+		return invalid("--snapshot-rate %s is below %s; 0 is no limit", s.SnapshotRate,
+			Bytes(snapshotRateMin))
 	case s.MaxClients < 1:
 		return invalid("--maxclients %d must be at least 1", s.MaxClients)
 	case s.ProtoMaxBulkLen < bulkBytesMin || s.ProtoMaxBulkLen > bulkBytesMax:

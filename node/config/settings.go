@@ -1,6 +1,9 @@
 package config
 
-import "net"
+import (
+	"net"
+	"strconv"
+)
 
 // Setting is one line of CONFIG GET.
 type Setting struct{ Name, Value string }
@@ -26,6 +29,8 @@ func (s *Serve) Settings() []Setting {
 		{"heartbeat", s.Heartbeat.String()},
 		{"request-timeout", s.RequestTimeout.String()},
 		{"shutdown-timeout", s.ShutdownTimeout.String()},
+		{"log-keep-bytes", strconv.FormatInt(int64(s.LogKeepBytes), 10)},
+		{"snapshot-rate", strconv.FormatInt(int64(s.SnapshotRate), 10)},
 		{"log-level", s.LogLevel},
 		{"log-format", s.LogFormat},
 	}

@@ -164,7 +164,8 @@ func (d *Daemon) buildNode(context.Context) error {
 	n, err := node.New(node.Options{
 		Self: d.self(), Boot: d.identity.Boot, Seed: binary.BigEndian.Uint64(seed[:]),
 		ElectionTimeout: d.settings.ElectionTimeout, Heartbeat: d.settings.Heartbeat,
-		RequestTimeout: d.settings.RequestTimeout, Logger: d.logger,
+		RequestTimeout: d.settings.RequestTimeout, LogKeepBytes: int64(d.settings.LogKeepBytes),
+		Logger: d.logger,
 	}, d.store)
 	if err != nil {
 		return err
@@ -187,7 +188,7 @@ func (d *Daemon) connectPeers(context.Context) error {
 		hints = append(hints, transport.Hint(p))
 	}
 	t, err := transport.New(transport.Options{Listener: d.sockets.peer.take(), Hints: hints,
-		Snapshots: d.node}, d.greeter)
+		Snapshots: d.node, SnapshotRate: int64(d.settings.SnapshotRate)}, d.greeter)
 	if err != nil {
 		return err
 	}

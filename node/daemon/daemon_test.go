@@ -27,7 +27,7 @@ func settings(t *testing.T, dir string) *config.Serve {
 	s := &config.Serve{Dir: dir, Listen: "127.0.0.1:0", Redirect: "forward", LogLevel: "info",
 		ElectionTimeout: 100 * time.Millisecond, Heartbeat: 20 * time.Millisecond,
 		RequestTimeout: 5 * time.Second, ShutdownTimeout: 5 * time.Second,
-		MaxClients: 10, ProtoMaxBulkLen: 1 << 20}
+		MaxClients: 10, ProtoMaxBulkLen: 1 << 20, LogKeepBytes: 16 << 20}
 	if err := s.Resolve(func(string) string { return "" }); err != nil {
 		t.Fatal(err)
 	}

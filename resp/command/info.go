@@ -183,12 +183,12 @@ func human(n uint64) string {
 	return fmt.Sprintf("%.2f%c", v, "KMGTP"[unit])
 }
 
-// infoPersistence: there are no snapshots yet, so every entry counts as not in one.
+// infoPersistence: what is not in the log any more is in a snapshot, the state itself or a copy of it.
 func infoPersistence(w *infoWriter) {
 	w.putAll("loading", 0, "async_loading", 0,
 		"rdb_changes_since_last_save", w.s.LastIndex-min(w.s.LastIndex, snapshotIndex(w.s)),
-		"rdb_bgsave_in_progress", 0, "rdb_last_save_time", w.f.StartSec,
-		"rdb_last_bgsave_status", "ok", "rdb_last_bgsave_time_sec", -1, "rdb_saves", 0,
+		"rdb_bgsave_in_progress", oneIf(w.s.Snapshots.Taking), "rdb_last_save_time", w.f.StartSec,
+		"rdb_last_bgsave_status", "ok", "rdb_last_bgsave_time_sec", -1, "rdb_saves", w.s.Snapshots.Created,
 		"aof_enabled", 1, "aof_rewrite_in_progress", 0, "aof_last_write_status", "ok",
 		"aof_current_size", w.s.LogBytes, "kelek_fsync", w.f.Fsync,
 		"kelek_disk_free_bytes", w.f.DiskFreeBytes)
@@ -204,8 +204,8 @@ func infoStats(w *infoWriter) {
 		"total_net_input_bytes", f.BytesIn, "total_net_output_bytes", f.BytesOut,
 		"instantaneous_input_kbps", kib(f.BytesInPerSec),
 		"instantaneous_output_kbps", kib(f.BytesOutPerSec),
-		"rejected_connections", f.Rejected, "sync_full", 0, "sync_partial_ok", 0,
-		"sync_partial_err", 0, "expired_keys", f.Expired, "evicted_keys", 0,
+		"rejected_connections", f.Rejected, "sync_full", w.s.Snapshots.Sent,
+		"sync_partial_ok", 0, "sync_partial_err", 0, "expired_keys", f.Expired, "evicted_keys", 0,
 		"keyspace_hits", f.Hits, "keyspace_misses", f.Misses,
 		"pubsub_channels", 0, "pubsub_patterns", 0, "latest_fork_usec", 0,
 		"total_error_replies", f.ErrorReplies, "unexpected_error_replies", 0,
@@ -298,6 +298,13 @@ func infoCluster(w *infoWriter) {
 		"cluster_raft_elections_total", w.s.Elections, "cluster_raft_alarms", 0)
 }
 
+func yesIf(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
 func oneIf(b bool) int {
 	if b {
 		return 1
@@ -345,8 +352,9 @@ func infoRaft(w *infoWriter) {
 		"raft_last_applied_index", s.Applied, "raft_log_time", s.LogTime,
 		"raft_file_size", s.LogBytes, "raft_fsync_count", s.FsyncCount,
 		"raft_fsync_max_microseconds", s.FsyncMaxMicros, "raft_fsync_avg_microseconds", average,
-		"raft_snapshot_last_idx", snapshotIndex(s), "raft_snapshot_in_progress", "no",
-		"raft_snapshots_created", 0, "raft_snapshots_received", 0,
+		"raft_snapshot_last_idx", snapshotIndex(s), "raft_snapshot_in_progress",
+		yesIf(s.Snapshots.InProgress()), "raft_snapshots_created", s.Snapshots.Created,
+		"raft_snapshots_received", s.Snapshots.Installed,
 		"raft_once_entries", w.f.OnceEntries,
 		"raft_cluster_id", hex.EncodeToString(s.ClusterID[:]), "raft_cluster_version", 1,
 		"raft_elections", s.Elections, "raft_leader_changes", s.LeaderChanges,

@@ -33,7 +33,25 @@ type Status struct {
 	Uncertain        uint64 // submissions whose outcome could not be told
 	ReadRounds       uint64 // read index requests given to the core
 	ElectionTimeout  uint64 // ms
+
+	Snapshots SnapshotStatus
 }
+
+// SnapshotStatus is what a node has done about snapshots since its start.
+type SnapshotStatus struct {
+	Index     uint64 // of the newest that was taken or installed here; 0: none
+	Taking    bool
+	Receiving bool
+	Sending   uint64 // streams
+
+	Created, CreatesFailed    uint64
+	Sent, SendsFailed         uint64 // streams; one that was broken and goes on counts in both
+	Installed, ReceivesFailed uint64
+	BytesSent, BytesReceived  uint64
+}
+
+// InProgress reports whether one is being taken, sent or received.
+func (s *SnapshotStatus) InProgress() bool { return s.Taking || s.Receiving || s.Sending > 0 }
 
 // MemberRole is what a member is in the configuration in force.
 type MemberRole string
