@@ -13,7 +13,7 @@
 //
 // # How to read it
 //
-//	types.go message.go effects.go   the words
+//	types.go message.go effects.go options.go   the words
 //	table.go                         role x message -> handler; Step settles the term, then dispatches
 //	follower.go candidate.go leader.go   the handlers
 //	log.go progress.go quorum.go readindex.go lease.go membership.go snapshot.go transfer.go
