@@ -45,7 +45,8 @@ func (c *Core) FingerprintLike(like Likeness) uint64 {
 	}
 	c.fingerprintLeader(&h, like)
 	h.flag(c.reads.strict, c.reads.force)
-	h.add(uint64(len(c.reads.waiting)), uint64(len(c.reads.asked)), c.reads.first, c.reads.number)
+	h.add(uint64(len(c.reads.waiting)), uint64(len(c.reads.asked)), c.reads.first)
+	h.add(max(c.reads.number, c.options.Boot<<40)) // what the next number follows
 	for _, reads := range [2][]ReadID{c.reads.waiting, c.reads.asked} {
 		for _, id := range reads {
 			h.add(uint64(id))

@@ -61,10 +61,13 @@ func (n *node) clone() *node {
 // intern returns the name of a node's state, and forgets d when there is an equal one.
 func (x *explorer) intern(d *node) nodeID {
 	d.core.Status(&d.status)
-	for r := range x.renamings {
+	for r := range renamings {
 		d.hashes[r] = x.hashNode(r, d)
 	}
 	if id, ok := x.nodeOf[d.hashes[0]]; ok {
+		if x.twins != nil {
+			x.twins(id, d)
+		}
 		return id
 	}
 	id := nodeID(len(x.nodes))

@@ -58,6 +58,32 @@ type Scope struct {
 	Leases bool
 }
 
+// Scopes are the searches that are made, from quickest to widest. Small bounds in different places find
+// more than large bounds in one: the number of states grows tenfold with each.
+func Scopes() []Scope {
+	return []Scope{
+		{Name: "a deposed leader gets a snapshot", Setup: Deposed, Terms: 3,
+			Bounds: Bounds{Heartbeats: 2, Snapshots: 1, Crashes: 1, Delays: 1}},
+		{Name: "elections", Setup: Formed, Terms: 3,
+			Bounds: Bounds{Timeouts: 2, Crashes: 1, Delays: 1}},
+		{Name: "a leader is replaced", Setup: Led, Terms: 3,
+			Bounds: Bounds{Timeouts: 1, Lapses: 1, Proposals: 1, Crashes: 1, Delays: 2}},
+		{Name: "reads", Setup: Led, Terms: 3,
+			Bounds: Bounds{Timeouts: 1, Lapses: 1, Proposals: 1, Reads: 1, Duplicates: 1}},
+		{Name: "a change of members", Setup: Led, Terms: 3,
+			Bounds: Bounds{Timeouts: 1, Lapses: 1, Changes: 1, Transfers: 1}},
+		{Name: "a laggard gets a snapshot", Setup: Lagging, Terms: 3,
+			Bounds: Bounds{Timeouts: 1, Lapses: 1, Heartbeats: 2, Snapshots: 1, Crashes: 1}},
+		{Name: "a lease and a late answer", Setup: Awaited, Terms: 3, Leases: true,
+			Bounds: Bounds{Passes: 1, Heartbeats: 1, Reads: 1}},
+		{Name: "a lease and a transfer", Setup: Led, Terms: 3, Leases: true,
+			Bounds: Bounds{Passes: 1, Reads: 1, Transfers: 1}},
+		{Name: "everything", Setup: Formed, Terms: 3,
+			Bounds: Bounds{Timeouts: 3, Lapses: 2, Heartbeats: 1, Proposals: 3, Crashes: 1, Changes: 1,
+				Duplicates: 2, Delays: 2, Reads: 1, Transfers: 1, Snapshots: 1}},
+	}
+}
+
 // Spans of time. Without leases no number of heartbeats within the bounds adds up to an election
 // time-out: time-outs are events of their own (doc.go).
 const (

@@ -23,6 +23,7 @@ type explorer struct {
 	histories []history
 	historyOf map[history]historyID
 	steps     map[stepKey]*outcome
+	twins     func(kept nodeID, forgotten *node) // nil, or told of each node that is like an earlier one
 
 	seen   table
 	parent []uint32 // of each state, by number
@@ -58,8 +59,44 @@ type Result struct {
 	Complete    bool
 	Nodes       int // distinct states of single nodes
 	Steps       int // distinct steps of single nodes
+	Reached     Reached
 	Problem     *Problem
 	Trace       []string // a shortest run to the problem
+}
+
+// Reached says how far the paths went, over all: a search that never gets anywhere finds nothing.
+type Reached struct {
+	Led         raftcore.Term  // the highest term that had a leader
+	Committed   raftcore.Index // the highest committed index
+	Reads       int            // steps that answered a read
+	Installs    int            // steps that installed a snapshot
+	Truncations int            // steps that cut a log
+}
+
+func (x *explorer) reached() (r Reached) {
+	for _, n := range x.nodes {
+		if n.status.Role == raftcore.Leader {
+			r.Led = max(r.Led, n.status.Term)
+		}
+	}
+	for i := range x.histories {
+		r.Committed = max(r.Committed, x.index(x.histories[i].log))
+	}
+	for key, out := range x.steps {
+		if out.refused || out.problem != nil {
+			continue
+		}
+		before, after := x.nodes[key.node], x.nodes[out.next]
+		r.Reads += len(out.ready)
+		switch {
+		case key.ev.kind == crash:
+		case key.ev.kind == fetched && after.base != before.base:
+			r.Installs++
+		case !x.holds(after.log, before.log):
+			r.Truncations++
+		}
+	}
+	return r
 }
 
 func (r *Result) String() string {
@@ -70,8 +107,8 @@ func (r *Result) String() string {
 	if r.Problem != nil {
 		how = fmt.Sprintf("invariant %d: %s", r.Problem.Invariant, r.Problem.What)
 	}
-	return fmt.Sprintf("%s: %d states, %d transitions, depth %d, %d node states, %d node steps: %s",
-		r.Scope.Name, r.States, r.Transitions, r.Depth, r.Nodes, r.Steps, how)
+	return fmt.Sprintf("%s: %d states, %d transitions, depth %d, %d node states, %d node steps, reached %+v: %s",
+		r.Scope.Name, r.States, r.Transitions, r.Depth, r.Nodes, r.Steps, r.Reached, how)
 }
 
 // Run searches breadth-first from the scope's setup, so the first problem that it finds has a shortest
@@ -91,7 +128,7 @@ func Run(scope Scope, limits Limits) (Result, error) {
 		}
 	}
 	r.Complete = r.Problem == nil && layer != nil
-	r.States, r.Nodes, r.Steps = len(x.parent), len(x.nodes), len(x.steps)
+	r.States, r.Nodes, r.Steps, r.Reached = len(x.parent), len(x.nodes), len(x.steps), x.reached()
 	return r, nil
 }
 

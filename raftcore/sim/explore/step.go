@@ -110,17 +110,24 @@ func (r *run) perform(before *node, now raftcore.Instant, ev event) {
 			r.out.problem = problem(0, "%v", p)
 		}
 	}()
-	if now != 0 && ev.kind != crash {
-		r.n.now = now
-		r.n.core.Tick(now, wallClock)
-	}
+	r.look(now)
 	if err := r.input(ev, now); err != nil {
 		r.out.refused = true
 		return
 	}
+	r.look(now)
 	r.drain()
 	r.out.delayed = len(before.writes) == 0 && len(r.n.writes) > 0
 	r.n.core.Check()
+}
+
+// look tells the common clock: before an event, as the node may have slept, and after it, since what
+// is promised or answered under a lease counts from then.
+func (r *run) look(now raftcore.Instant) {
+	if now != 0 {
+		r.n.now = now
+		r.n.core.Tick(now, wallClock)
+	}
 }
 
 // input gives one event to the core. An error is a refusal.
@@ -140,9 +147,7 @@ func (r *run) input(ev event, now raftcore.Instant) (err error) {
 	case change:
 		_, err = n.core.ProposeConfig(changeOf(ev.arg, &n.status0().Config))
 	case read:
-		if err = n.core.ReadIndex(raftcore.ReadID(ev.arg)); err == nil && now != 0 {
-			n.core.Tick(now, wallClock)
-		}
+		err = n.core.ReadIndex(raftcore.ReadID(ev.arg))
 	case syncOne:
 		r.land()
 	case crash:
@@ -354,6 +359,12 @@ func (r *run) leave(p packetID, claim cellID) {
 	r.out.sent = append(r.out.sent, p)
 }
 
+// installs reports whether a snapshot is being installed: then the core speaks of its position as if it
+// were durable, and lets nothing leave that says so (leave would notice).
+func (n *node) installs() bool {
+	return len(n.writes) > 0 && n.writes[len(n.writes)-1].image.base != n.disk.base
+}
+
 // inspect checks what can be said of one node alone.
 func (r *run) inspect(before *node) *Problem {
 	n, x := r.n, r.x
@@ -366,7 +377,7 @@ func (r *run) inspect(before *node) *Problem {
 	case !s.Config.Equal(&at.config) || s.ConfigIndex != at.configIndex:
 		return problem(8, "node %d is in configuration %v of entry %d, its log says %v of %d", n.id,
 			s.Config, s.ConfigIndex, at.config, at.configIndex)
-	case !x.holds(n.disk.last, x.at(n.log, s.Stable)):
+	case !x.holds(n.disk.last, x.at(n.log, s.Stable)) && !(n.installs() && s.Stable == x.index(n.base)):
 		return problem(9, "node %d takes %s for durable, its disk has the log up to %s", n.id,
 			x.pos(x.at(n.log, s.Stable)), x.pos(n.disk.last))
 	case !r.out.restart && s.Commit < before.status.Commit:
