@@ -1,10 +1,12 @@
 // Package bench looks at kelek from outside: real processes, real sockets, the protocol only. It
-// holds the subcommands local, demo and bench, and the process tests.
+// holds the subcommands local, demo, chaos and bench, and the process tests.
 //
 // What it is. Cluster is a directory with some nodes: their ports, process ids, logs and data. It
 // starts and signals them and finds the leader by INFO. `kelek local` is Cluster with a command
 // line. Workload is clients that work on every node and record what they saw; Verdict judges the
-// record. `kelek demo` puts these together with a plan of faults. `kelek bench` puts the load of
+// record. `kelek demo` puts these together with a plan of faults, `kelek chaos` with faults that a
+// seed draws: kills, pauses, stops, partitions, wiped disks, and members that come and go. The
+// network between the nodes goes through package mesh then. `kelek bench` puts the load of
 // package load on systems (running servers, clusters it starts, rivals, the ceilings of package
 // ceiling), lets them take turns, and tells what a command costs each of their processes.
 //
@@ -14,8 +16,16 @@
 //	           the end all of them are read through every node. A missing one is a lost write.
 //	counters   the final value lies between the acknowledged INCRs and those plus the unknown ones.
 //	history    all commands on shared keys, with times of call and return, are checked for
-//	           linearizability (porcupine), each key by itself, against models of a register
-//	           (SET, GET, DEL, SET NX, SET GET), a counter (INCR, GET) and a text (APPEND, GET).
+//	           linearizability (porcupine), each key by itself, against one model of registers
+//	           (SET, GET, DEL, SET GET), locks (SET NX, DEL), counters (INCR), texts (APPEND), keys
+//	           with a deadline (SET PX), swaps (WATCH, GET, MULTI, SET, EXEC) and pairs of keys that
+//	           transactions change and read together. A deadline is an event of its own, somewhere
+//	           around when it is due.
+//
+// A violation is shrunk before it is shown: records are left out as long as what remains is a
+// violation by itself (shrink.go says which ones may be, and a test with random legal histories
+// holds it to that). What is left is usually two or three lines: this was acknowledged, and then
+// that was read.
 //
 // A command whose connection broke, or that was answered -UNCERTAIN, may have taken effect at any
 // later time or never: it stays in the history without a return. That makes checking exponential
@@ -37,5 +47,9 @@
 // hopeless to compute; linearizability is local to each key (Herlihy and Wing), so nothing is lost
 // by checking keys apart.
 //
-// What it does not do: start nodes on other machines, network partitions, full disks, clock changes.
+// A checker is believed only because it finds bugs: the fake store of the tests makes one of a dozen
+// at a time, and a build with the tag mutants has nodes with planted bugs, which chaos has to fail.
+//
+// What it does not do: start nodes on other machines, full disks, clock changes, loss of what a
+// power cut would lose (SIGKILL leaves the page cache alone; package store tests that).
 package bench
