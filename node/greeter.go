@@ -25,6 +25,8 @@ var (
 	ErrOtherCluster = wire.ErrOtherCluster
 	// ErrRemoved: the cluster has removed the node, and its id is never used again.
 	ErrRemoved = wire.ErrRemoved
+	// ErrExpelled: a member says ErrRemoved of this node.
+	ErrExpelled = wire.ErrExpelled
 )
 
 // Receiver is what the loop wants to hear of the transport; see Greeter.Attach.

@@ -143,7 +143,7 @@ const proposalOverhead = 64
 // as they are without a leader, messages of peers are dropped, and Status says "forming".
 func New(o Options, s Storage) (*Node, error) {
 	o.setDefaults()
-	if err := o.validate(); err != nil {
+	if err := errors.Join(o.validate(), o.setClock()); err != nil {
 		return nil, err
 	}
 	if s == nil {

@@ -40,6 +40,10 @@ type Options struct {
 	// before the state is flushed, so that the log can shrink; 64 MiB.
 	FlushLogBytes int64
 
+	// LeaseDrift, in parts per thousand, switches leases on: the leader answers reads without a round
+	// as long as no clock runs faster than another by more than that. It must be the same on all
+	// nodes. 0: no leases.
+	LeaseDrift int
 	// PromoteAfter is for how long a learner must have been fit to vote before the leader makes it a
 	// voter; 2 s.
 	PromoteAfter time.Duration
@@ -52,7 +56,8 @@ type Options struct {
 
 	Limits Limits
 	Logger zerolog.Logger
-	// Clock is the monotonic and the wall clock; nil: MachineClock.
+	// Clock is the monotonic and the wall clock; nil: that of the machine. With leases it has to run on
+	// while the machine sleeps.
 	Clock Clock
 }
 
@@ -79,9 +84,21 @@ func (o *Options) setDefaults() {
 	orDefault(&o.LogKeepBytes, 256<<20)
 	orDefault(&o.FlushLogBytes, 64<<20)
 	o.Limits.setDefaults()
-	if o.Clock == nil {
+}
+
+var errNoSleeplessClock = errors.New("node: leases need a clock that runs on while the machine " +
+	"sleeps, which is known on Linux only: start without --read lease")
+
+// setClock chooses the machine's clock unless there is another one.
+func (o *Options) setClock() (err error) {
+	switch {
+	case o.Clock != nil:
+	case o.LeaseDrift > 0:
+		o.Clock, err = sleeplessClock()
+	default:
 		o.Clock = MachineClock()
 	}
+	return err
 }
 
 func orDefault[T comparable](field *T, value T) {
@@ -116,6 +133,7 @@ func (o *Options) core() raftcore.Options {
 		Seed:                  o.Seed,
 		ElectionTimeout:       raftcore.Instant(o.ElectionTimeout),
 		Heartbeat:             raftcore.Instant(o.Heartbeat),
+		LeaseDrift:            o.LeaseDrift,
 		FastElection:          raftcore.Instant(o.FastElection),
 		MaxAppendBytes:        l.AppendBytesMax,
 		MaxInflightMessages:   l.InflightMessagesMax,

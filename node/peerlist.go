@@ -85,6 +85,24 @@ func checkDistinct(peers []Peer) error {
 	return nil
 }
 
+// ParseJoin reads a --join list, "10.0.0.1:7380,10.0.0.2:7380". An empty list gives nil.
+func ParseJoin(list string) (addrs []string, err error) {
+	if strings.TrimSpace(list) == "" {
+		return nil, nil
+	}
+	for _, part := range strings.Split(list, ",") {
+		p, err := parsePeer("member=" + strings.TrimSpace(part))
+		if err != nil || strings.Contains(part, "=") {
+			return nil, &ExitError{ExitConfig, fmt.Errorf("--join: %q is not host:port, with a port from "+
+				"1 to 65535", strings.TrimSpace(part))}
+		}
+		if !slices.Contains(addrs, p.Addr) {
+			addrs = append(addrs, p.Addr)
+		}
+	}
+	return addrs, nil
+}
+
 func peersError(format string, args ...any) error {
 	return &ExitError{ExitConfig, fmt.Errorf("--peers: "+format, args...)}
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -37,5 +38,19 @@ func TestParsePeersRefusals(t *testing.T) {
 	} {
 		_, err := ParsePeers(list, "n1")
 		wantExit(t, err, ExitConfig, "--peers", words)
+	}
+}
+
+func TestParseJoin(t *testing.T) {
+	got, err := ParseJoin(" a:1, [::1]:2,a:1")
+	if want := []string{"a:1", "[::1]:2"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err = ParseJoin(" "); got != nil || err != nil {
+		t.Errorf("an empty list: %q, %v", got, err)
+	}
+	for _, list := range []string{"a", "a:1,", "a:0", "a:x", "n1=a:1", ":7380"} {
+		_, err := ParseJoin(list)
+		wantExit(t, err, ExitConfig, "--join", "host:port")
 	}
 }

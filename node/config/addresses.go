@@ -150,9 +150,12 @@ func (s *Serve) checkLoopback(a *Addresses) error {
 	if !isLoopback(a.PeerAdvertise) {
 		return nil
 	}
-	for _, part := range strings.Split(s.Peers, ",") {
-		_, addr, found := strings.Cut(strings.TrimSpace(part), "=")
-		if found && !isLoopback(addr) {
+	for _, part := range strings.Split(s.Peers+","+s.Join, ",") {
+		name, addr, found := strings.Cut(strings.TrimSpace(part), "=")
+		if !found {
+			addr = name // of --join
+		}
+		if addr != "" && !isLoopback(addr) {
 			return invalid("--peer-advertise %s is loopback, which means itself to the remote peer %s: "+
 				"listen on, or advertise, an address that it can reach", a.PeerAdvertise, addr)
 		}

@@ -97,7 +97,7 @@ func TestBadFiles(t *testing.T) {
 		"id \"x":                                 "quotes are not closed",
 		"id a\nid b":                             "id is set twice",
 		"config other":                           `unknown setting "config"`,
-		"join h:1":                               `unknown setting "join"`,
+		"jion h:1":                               `did you mean join?`,
 		"# " + strings.Repeat("x", fileBytesMax): "larger than 1mb",
 	} {
 		_, err := parse(t, nil, "--config", write(t, content, 0o600))
@@ -139,12 +139,31 @@ func TestWrongSettingsNameTheWayOut(t *testing.T) {
 		"--proto-max-bulk-len=1k":                            "1mb to 64mb",
 		"--requirepass-file=/nonexistent":                    "--requirepass-file",
 		"--peers=n1=127.0.0.1:7380,n2=10.0.0.2:7380 --id=n1": "loopback",
+		"--join=127.0.0.1:7380,10.0.0.2:7380":                "loopback",
+		"--promote-after=-1s":                                "negative",
+		"--read=fresh":                                       "none of linearizable, lease, stale=DURATION",
+		"--read=stale=soon":                                  `"soon" is not a duration`,
+		"--read=stale=0s":                                    "1ms or more",
 	} {
 		_, err := parse(t, nil, strings.Fields(args)...)
 		var invalid *Error
 		if !errors.As(err, &invalid) || !strings.Contains(err.Error(), want) ||
 			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %v, want ...%s", args, err, want)
+		}
+	}
+}
+
+func TestReads(t *testing.T) {
+	for args, want := range map[string]Reads{
+		"":                    {},
+		"--read=linearizable": {},
+		"--read=lease":        {Lease: true},
+		"--read=stale=1500ms": {Stale: 1500 * time.Millisecond},
+	} {
+		s, err := parse(t, nil, strings.Fields(args)...)
+		if err != nil || s.Reads != want {
+			t.Errorf("%s: %+v, %v", args, s, err)
 		}
 	}
 }

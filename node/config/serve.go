@@ -24,6 +24,10 @@ type Serve struct {
 	Redirect      string `group:"Network" env:"KELEK_REDIRECT" enum:"forward,moved" default:"forward" help:"What a follower does with a command on --listen: forward, or answer MOVED."`
 
 	Peers           string        `group:"Cluster" env:"KELEK_PEERS" placeholder:"n1=HOST:PORT,..." help:"All nodes of a new cluster with their peer addresses, the same list on each. Forms once; then only a hint."`
+	Join            string        `group:"Cluster" env:"KELEK_JOIN" placeholder:"HOST:PORT,..." help:"Peer addresses of members of a cluster: a new node asks them to let it in, and never creates one."`
+	Role            string        `group:"Cluster" env:"KELEK_ROLE" enum:"voter,learner" default:"voter" help:"What a node that joins becomes: a voter once it has caught up, or a learner for good, a copy for reads."`
+	PromoteAfter    time.Duration `group:"Cluster" env:"KELEK_PROMOTE_AFTER" default:"2s" help:"A node that joined becomes a voter when it has kept up with the leader for this long."`
+	Read            string        `group:"Cluster" env:"KELEK_READ" default:"linearizable" help:"What reads promise: linearizable; lease (the same while no clock runs off, on all nodes alike); or stale=DURATION (this node's own state if it has heard of a leader so lately)."`
 	ElectionTimeout time.Duration `group:"Cluster" env:"KELEK_ELECTION_TIMEOUT" default:"500ms" help:"A silent leader is replaced after one to two of these."`
 	Heartbeat       time.Duration `group:"Cluster" env:"KELEK_HEARTBEAT" default:"50ms" help:"An idle leader says that it lives this often."`
 
@@ -44,6 +48,8 @@ type Serve struct {
 	Addresses Addresses `kong:"-"`
 	// Password is what AUTH wants; empty: none. Set by Resolve.
 	Password string `kong:"-"`
+	// Reads is what Resolve made of Read.
+	Reads Reads `kong:"-"`
 
 	filePassword string // `requirepass` of the file
 }
@@ -85,6 +91,9 @@ func (s *Serve) Resolve(getenv func(string) string) error {
 	if err := s.checkLimits(); err != nil {
 		return err
 	}
+	if err := s.resolveReads(); err != nil {
+		return err
+	}
 	if err := s.resolveAddresses(); err != nil {
 		return err
 	}
@@ -113,6 +122,8 @@ func (s *Serve) checkLimits() error {
 		return invalid("--request-timeout %s is below 2 x --election-timeout %s: commands would fail "+
 			"whenever a leader is replaced; raise it to at least %s", s.RequestTimeout,
 			s.ElectionTimeout, 2*s.ElectionTimeout)
+	case s.PromoteAfter < 0:
+		return invalid("--promote-after %s is negative", s.PromoteAfter)
 	case s.ShutdownTimeout <= 0:
 		return invalid("--shutdown-timeout %s must be above 0", s.ShutdownTimeout)
 	case s.LogKeepBytes < logKeepBytesMin:

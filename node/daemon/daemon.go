@@ -32,6 +32,7 @@ type Daemon struct {
 
 	identity  *node.Identity
 	peers     []node.Peer
+	join      []string // addresses
 	store     *store.Store
 	sockets   sockets
 	node      *node.Node
@@ -64,6 +65,10 @@ func Run(ctx context.Context, settings *config.Serve, version string, logger zer
 	}
 	if interrupted(ctx, err) {
 		err = nil // told to stop while it was starting
+	}
+	if d.identity != nil && d.identity.Removed == "" && node.ExitCode(err) == node.ExitRemoved {
+		// The next start shall say the same at once, without asking anybody.
+		err = errors.Join(err, d.identity.SetRemoved(err.Error()))
 	}
 	return errors.Join(err, d.stop())
 }
@@ -132,7 +137,10 @@ func (d *Daemon) openIdentity(context.Context) error {
 	}
 	d.identity = id
 	d.onStop("data directory", func(context.Context) error { return id.Close() })
-	d.peers, err = node.ParsePeers(d.settings.Peers, id.Name)
+	if d.peers, err = node.ParsePeers(d.settings.Peers, id.Name); err != nil {
+		return err
+	}
+	d.join, err = node.ParseJoin(d.settings.Join)
 	return err
 }
 
@@ -153,15 +161,32 @@ func (d *Daemon) self() op.Member {
 		PeerAddr:    d.sockets.peer.advertised,
 		Addr:        d.sockets.plain.advertised,
 		ClusterAddr: d.sockets.cluster.advertised,
+		Standing:    d.settings.Role == "learner",
 	}
 }
+
+// leaseDrift is the bound on how much faster one clock may run than another, for --read lease: 5 %,
+// which no clock of a working machine comes near.
+const leaseDrift = 50
 
 func (d *Daemon) buildNode(context.Context) error {
 	var seed [8]byte
 	if _, err := rand.Read(seed[:]); err != nil {
 		return fmt.Errorf("random seed: %w", err)
 	}
+	self, restored := d.self(), d.store.Restored()
+	d.greeter = node.NewGreeter(node.GreeterOptions{
+		Identity: d.identity, PeerAddr: self.PeerAddr, Addr: self.Addr,
+		ClusterAddr: self.ClusterAddr, Build: d.version, Peers: d.peers,
+		Join: len(d.join) > 0, Learner: self.Standing,
+		LogEmpty: restored.Last == raftcore.Pos{} && restored.Snapshot.Pos == raftcore.Pos{},
+	})
+	drift := 0
+	if d.settings.Reads.Lease {
+		drift = leaseDrift
+	}
 	n, err := node.New(node.Options{
+		Greeter: d.greeter, LeaseDrift: drift, PromoteAfter: d.settings.PromoteAfter,
 		Self: d.self(), Boot: d.identity.Boot, Seed: binary.BigEndian.Uint64(seed[:]),
 		ElectionTimeout: d.settings.ElectionTimeout, Heartbeat: d.settings.Heartbeat,
 		RequestTimeout: d.settings.RequestTimeout, LogKeepBytes: int64(d.settings.LogKeepBytes),
@@ -175,20 +200,17 @@ func (d *Daemon) buildNode(context.Context) error {
 }
 
 func (d *Daemon) connectPeers(context.Context) error {
-	self, restored := d.self(), d.store.Restored()
-	d.greeter = node.NewGreeter(node.GreeterOptions{
-		Identity: d.identity, PeerAddr: self.PeerAddr, Addr: self.Addr,
-		ClusterAddr: self.ClusterAddr, Build: d.version, Peers: d.peers,
-		LogEmpty: restored.Last == raftcore.Pos{} && restored.Snapshot.Pos == raftcore.Pos{},
-	})
-	d.doorman = newDoorman(d.node, d.identity.Name, d.peers, d.settings.Dir, d.fail)
+	d.doorman = newDoorman(d.node, d.otherAddresses(), d.settings.Dir, d.fail)
 	d.greeter.Attach(d.doorman)
 	var hints []transport.Hint
 	for _, p := range d.peers {
 		hints = append(hints, transport.Hint(p))
 	}
+	for _, addr := range d.join {
+		hints = append(hints, transport.Hint{Addr: addr})
+	}
 	t, err := transport.New(transport.Options{Listener: d.sockets.peer.take(), Hints: hints,
-		Snapshots: d.node, SnapshotRate: int64(d.settings.SnapshotRate)}, d.greeter)
+		Snapshots: d.node, SnapshotRate: int64(d.settings.SnapshotRate), Now: d.node.Now}, d.greeter)
 	if err != nil {
 		return err
 	}
@@ -259,6 +281,21 @@ func (d *Daemon) Status() *op.Status {
 	return &changed
 }
 
+// otherAddresses is where --peers and --join say that other nodes are.
+func (d *Daemon) otherAddresses() (addrs []string) {
+	for _, p := range d.peers {
+		if p.Name != d.identity.Name {
+			addrs = append(addrs, p.Addr)
+		}
+	}
+	for _, addr := range d.join {
+		if addr != d.sockets.peer.advertised {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
+}
+
 // form waits until this node belongs to a cluster, and starts the loop.
 func (d *Daemon) form(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -304,6 +341,8 @@ func (d *Daemon) wait(ctx context.Context) error {
 			return err
 		case <-d.node.Done():
 			return storageError(d.node.Err())
+		case <-d.node.Removed():
+			return &node.ExitError{Code: node.ExitRemoved, Err: d.node.Removal()}
 		case <-poll.C:
 			if status := d.node.Status(); status.Leader != 0 && status.Applied != 0 {
 				d.announce(status)

@@ -26,7 +26,7 @@ func settings(t *testing.T, dir string) *config.Serve {
 	t.Helper()
 	s := &config.Serve{Dir: dir, Listen: "127.0.0.1:0", Redirect: "forward", LogLevel: "info",
 		ElectionTimeout: 100 * time.Millisecond, Heartbeat: 20 * time.Millisecond,
-		RequestTimeout: 5 * time.Second, ShutdownTimeout: 5 * time.Second,
+		PromoteAfter: 50 * time.Millisecond, RequestTimeout: 5 * time.Second, ShutdownTimeout: 5 * time.Second,
 		MaxClients: 10, ProtoMaxBulkLen: 1 << 20, LogKeepBytes: 16 << 20}
 	if err := s.Resolve(func(string) string { return "" }); err != nil {
 		t.Fatal(err)
@@ -179,13 +179,11 @@ func TestTheDoormanKnowsAStranger(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	peers := []node.Peer{{Name: "n1", Addr: "h:1"}, {Name: "n2", Addr: "h:2"},
-		{Name: "n3", Addr: "h:3"}}
 	var failure error
 	var judge func() // when the patience is over
 	door := func() *doorman {
 		failure, judge = nil, nil
-		d := newDoorman(n, "n1", peers, "dir", func(err error) { failure = err })
+		d := newDoorman(n, []string{"h:2", "h:3"}, "dir", func(err error) { failure = err })
 		d.after = func(wait time.Duration, f func()) {
 			if judge != nil || wait != homePatience {
 				t.Errorf("another verdict, in %s", wait)
@@ -206,9 +204,13 @@ func TestTheDoormanKnowsAStranger(t *testing.T) {
 	}
 	d.PeerError("n2", "h:2", other)
 	d.PeerError("n2", "h:2", other)
+	if judge != nil || failure != nil {
+		t.Errorf("the address of n2 may have been given to somebody else: %v", failure)
+	}
 	d.PeerError("n3", "h:3", other)
+	d.PeerError("n2", "h:2", other)
 	if judge == nil || failure != nil {
-		t.Fatalf("a stranger answers, and there is time to meet others: %v", failure)
+		t.Fatalf("strangers answer everywhere, and there is time to meet others: %v", failure)
 	}
 	judge()
 	if node.ExitCode(failure) != node.ExitIdentity || !strings.Contains(failure.Error(), "ab and cd") ||
@@ -226,11 +228,22 @@ func TestTheDoormanKnowsAStranger(t *testing.T) {
 
 	d = door()
 	d.PeerError("n2", "h:2", other)
+	d.PeerError("n3", "h:3", other)
 	d.Connected(wire.Hello{Name: "n3", NodeID: 3}) // blank: nobody of ours
 	d.Connected(wire.Hello{Name: "n3", NodeID: 3, ClusterID: [16]byte{1}})
 	judge()
 	if failure != nil {
 		t.Errorf("a node that meets its own cluster in time goes on: %v", failure)
+	}
+
+	d = door()
+	d.PeerError("n2", "h:2", fmt.Errorf("%w: n2 was removed", node.ErrRemoved)) // we refuse it
+	if failure != nil {
+		t.Errorf("the other one was removed: %v", failure)
+	}
+	d.PeerError("n2", "h:2", fmt.Errorf("%w: n1 was removed at index 7", node.ErrExpelled))
+	if node.ExitCode(failure) != node.ExitRemoved || !strings.Contains(failure.Error(), "index 7") {
+		t.Errorf("a node that was removed: %v", failure)
 	}
 }
 

@@ -3,7 +3,9 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,39 +16,38 @@ import (
 // doorman stands between the transport and the node and watches for one thing: that this data
 // directory was started among the nodes of another cluster. Everything else it passes on.
 //
-// Rule: where --peers says that a node is, one of another cluster answers, and homePatience later
-// no node of our own cluster was ever met since the start. Then --peers or the directory is wrong,
-// which only a person can mend, and this node ends with exit code 64.
+// Rule: at more than half of the addresses that --peers and --join give for other nodes answer nodes
+// of another cluster, and homePatience later no node of our own cluster was ever met since the
+// start, and nobody leads. Then the list or the directory is wrong, which only a person can mend, and
+// this node ends with exit code 64.
 //
 // What counts is who answers where we look, not who knocks: a stranger that dials us stops nobody.
 // And whoever has met its own cluster goes on, so that one stranger among the nodes of a cluster
-// does not stop the others: in A = {n1 n2} with n3 of B, n3 ends, n1 and n2 meet each other.
+// does not stop the others: in A = {n1 n2} with n3 of B, n3 ends, n1 and n2 meet each other. Half is
+// not enough: when n1 of three starts alone, and the address of n2 belongs to somebody else by now,
+// the others may come back at new addresses, and will need n1.
+//
+// It also hears when this node was removed: a member refuses it for good.
 type doorman struct {
 	*node.Node
 	dir   string
 	fail  func(error)
 	after func(time.Duration, func()) // calls the function once, later: time.AfterFunc
 
-	mu       sync.Mutex
-	others   map[string]bool // addresses in --peers but our own
-	home     bool            // a node of our cluster was met
-	stranger error           // the first that answered at one of others
+	mu        sync.Mutex
+	others    []string         // addresses of other nodes in --peers and --join
+	home      bool             // a node of our cluster was met
+	strangers map[string]error // by address, of those that answered at others
+	judged    bool             // judge is called, or will be
 }
 
-// homePatience is how long a node that has met a stranger looks for its own cluster.
+// homePatience is how long a node that has met strangers looks for its own cluster.
 const homePatience = 2 * time.Second
 
 var _ node.Receiver = (*doorman)(nil)
 
-func newDoorman(n *node.Node, self string, peers []node.Peer, dir string,
-	fail func(error)) *doorman {
-	others := map[string]bool{}
-	for _, p := range peers {
-		if p.Name != self {
-			others[p.Addr] = true
-		}
-	}
-	return &doorman{Node: n, dir: dir, fail: fail, others: others,
+func newDoorman(n *node.Node, others []string, dir string, fail func(error)) *doorman {
+	return &doorman{Node: n, dir: dir, fail: fail, others: others, strangers: map[string]error{},
 		after: func(d time.Duration, f func()) { time.AfterFunc(d, f) }}
 }
 
@@ -62,31 +63,38 @@ func (d *doorman) Connected(peer wire.Hello) {
 
 // PeerError looks for strangers. The node logs them, too: the wait shall not be a silent one.
 func (d *doorman) PeerError(name, addr string, err error) {
-	if errors.Is(err, node.ErrOtherCluster) && d.met(name, addr, err) {
+	switch {
+	case errors.Is(err, node.ErrExpelled):
+		d.fail(&node.ExitError{Code: node.ExitRemoved, Err: err})
+	case errors.Is(err, node.ErrOtherCluster) && d.met(name, addr, err):
 		d.after(homePatience, d.judge)
 	}
 	d.Node.PeerError(name, addr, err)
 }
 
-// met notes a stranger that answered at an address of --peers, and reports whether it is the first.
+// met notes a stranger that answers where another node should be, and reports whether a verdict is
+// due.
 func (d *doorman) met(name, addr string, err error) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.others[addr] || d.home || d.stranger != nil {
+	if !slices.Contains(d.others, addr) || d.home || d.judged {
 		return false
 	}
-	d.stranger = fmt.Errorf("data directory %s belongs to another cluster than %s at %s, which "+
-		"--peers lists: %w; start with the right --peers, with the right --dir, or with an empty one",
-		filepath.Clean(d.dir), name, addr, err)
-	return true
+	d.strangers[addr] = fmt.Errorf("data directory %s belongs to another cluster than %s at %s, which "+
+		"--peers or --join lists: %w; start with the right list, with the right --dir, or with an empty "+
+		"one", filepath.Clean(d.dir), name, addr, err)
+	d.judged = 2*len(d.strangers) > len(d.others)
+	return d.judged
 }
 
-// judge ends this node unless its own cluster was met meanwhile.
+// judge ends this node unless its own cluster was met meanwhile, or works.
 func (d *doorman) judge() {
 	d.mu.Lock()
-	lost := !d.home
+	lost := !d.home && d.Node.Status().Leader == 0
+	addrs := slices.Sorted(maps.Keys(d.strangers))
+	err := d.strangers[addrs[0]]
 	d.mu.Unlock()
 	if lost {
-		d.fail(&node.ExitError{Code: node.ExitIdentity, Err: d.stranger})
+		d.fail(&node.ExitError{Code: node.ExitIdentity, Err: err})
 	}
 }

@@ -1,8 +1,11 @@
 package daemon
 
 import (
+	"time"
+
 	"kelek/resp"
 	"kelek/resp/command"
+	"kelek/store/op"
 )
 
 func (d *Daemon) limits() resp.Limits {
@@ -23,9 +26,21 @@ func (d *Daemon) respOptions(mode resp.Mode, s *socket, shared *resp.Shared) res
 		ConfigFile:    d.settings.Config,
 		Config:        d.configOptions(),
 		StoreFacts:    d.storeFacts,
+		Read:          d.reads(),
 		Logger:        d.logger,
 		Shared:        shared,
 	}
+}
+
+// reads is what reads promise on a connection that does not say otherwise.
+func (d *Daemon) reads() command.ReadPromise {
+	switch r := d.settings.Reads; {
+	case r.Lease:
+		return command.ReadPromise{Level: op.ReadLease}
+	case r.Stale > 0:
+		return command.ReadPromise{Level: op.ReadStale, MaxAgeMs: uint64(r.Stale / time.Millisecond)}
+	}
+	return command.ReadPromise{}
 }
 
 // configOptions are the settings for CONFIG GET. None can be changed while the node runs.

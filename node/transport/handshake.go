@@ -33,7 +33,7 @@ var errStranger = errors.New("not a kelek node")
 // refusedError is the reason that the other side gave before it hung up.
 type refusedError struct {
 	reason string
-	class  error // wire.ErrOtherCluster, ErrRemoved, ErrNoSnapshot, or nil: only a person can tell
+	class  error // wire.ErrOtherCluster, ErrExpelled, ErrNoSnapshot, or nil: only a person can tell
 }
 
 func (e *refusedError) Error() string { return "refused by the peer: " + e.reason }
@@ -47,7 +47,7 @@ func refusal(k kind, payload []byte) *refusedError {
 	case kindForeign:
 		return &refusedError{plainText(payload), wire.ErrOtherCluster}
 	case kindRemoved:
-		return &refusedError{plainText(payload), wire.ErrRemoved}
+		return &refusedError{plainText(payload), wire.ErrExpelled}
 	case kindSnapshotGone:
 		return &refusedError{plainText(payload), wire.ErrNoSnapshot}
 	}

@@ -48,6 +48,9 @@ const (
 // tells it to the other side as such.
 var ErrRemoved = errors.New("the cluster has removed this node")
 
+// ErrExpelled is what the other side then knows of itself.
+var ErrExpelled = errors.New("a member of the cluster refuses this node for good")
+
 // Invite is sent by a member to a node that belongs to no cluster, so that it adopts the sender's.
 // Either the first configuration lists it, or, with Joining, it has asked to join and the committed
 // configuration lists it.
