@@ -161,11 +161,11 @@ func (c *Core) setVote(id NodeID) {
 func (c *Core) hardDurable() bool { return !c.hardChanged && c.hardSeq <= c.durableSeq }
 
 // send queues a message; promise says what must be durable before it may leave. While an installed
-// snapshot is not, nothing that is said of the log is.
+// snapshot is not, nothing of the log is: what leaves meanwhile is a sign of life and claims nothing.
 func (c *Core) send(m Message, promise durability) {
 	m.From = c.options.ID
-	if promise == hardState && m.Match > 0 && c.installing() {
-		promise = everything
+	if promise == hardState && c.installing() {
+		m.Match = 0
 	}
 	c.outbox = append(c.outbox, m)
 	c.after = append(c.after, promise)

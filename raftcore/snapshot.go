@@ -174,8 +174,7 @@ func (c *Core) wantSnapshot(m *Message) {
 	f.staged, c.fetchChanged = false, true
 }
 
-// answerOffer says how much of the committed log is durable here. Answers that claim anything
-// while an install is in flight wait for it (send).
+// answerOffer says how much of the committed log is durable here.
 func (c *Core) answerOffer(to NodeID, o offer, promise durability) {
 	c.send(Message{Kind: InstallSnapshotResponse, To: to, Term: c.hard.Term,
 		Match: min(c.commit, c.log.stable), Epoch: o.epoch, Round: o.round, Lease: c.promise(),
@@ -215,7 +214,8 @@ func (c *Core) drainFetch(e *Effects) {
 // install makes the snapshot the beginning of the log. The log did not hold its position, so all of
 // it goes, and with it every configuration that it brought: one that was kept could be newer than
 // the snapshot's and never have been committed (mistake 42). Nothing is applied, and nothing
-// claimed, before the Write is durable: entries come after it in the one FIFO, answers wait (send).
+// claimed, before the Write is durable: entries come after it in the one FIFO, and so does the
+// answer; what is sent at once claims nothing (send).
 func (c *Core) install(e *Effects) {
 	f := c.fetch
 	at := f.Meta.Pos.Index

@@ -436,6 +436,7 @@ func TestNothingIsClaimedOrAppliedBeforeAnInstalledSnapshotIsDurable(t *testing.
 			t.Fatalf("%s is claimed before it is durable", m.String())
 		}
 	}
+	expect(t, "signs of life while an install takes its time", len(c.take(3, 1)), 3)
 	expect(t, "applied", n3.core.applying, 22)
 	crashed := *n3
 	c.sync(n3, 1)
