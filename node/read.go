@@ -12,6 +12,10 @@ import (
 //	gathered -> a round: one ReadIndex for all that were gathered -> confirmed, with an index
 //	         -> applied up to that index -> Resolve(nil): a View opened from now on is linearizable
 //
+// What a read promises decides what is asked: a linearizable one asks for a round whatever it costs,
+// one that a lease is enough for asks for whichever of the two comes first, and a stale one is
+// judged at once by when this node has heard of a leader.
+//
 // A round costs a heartbeat to every peer and an answer, whatever the number of reads in it. While
 // rounds are out, new reads gather; they cannot join a round that is under way, since its index may
 // be older than a write that was acknowledged before they came.
@@ -53,9 +57,30 @@ func (n *Node) Read(r *op.ReadRequest) {
 
 // takeRead adds a read to the next round. It counts against the mailbox's limit until its answer.
 func (n *Node) takeRead(r *op.ReadRequest) {
+	if r.Level == op.ReadStale {
+		n.reads.release(1, 0)
+		r.Resolve(n.tooStale(r))
+		return
+	}
 	r.Deadline = uint64(n.now + n.requestTimeout)
 	n.reading.gathered = append(n.reading.gathered, r)
 	n.reading.deadline = min(n.reading.deadline, raftcore.Instant(r.Deadline))
+}
+
+// tooStale refuses a read of this node's own state when it has heard of no leader for longer than
+// the read allows: then nobody knows how much it has missed.
+func (n *Node) tooStale(r *op.ReadRequest) error {
+	contact := n.core.Contact()
+	age := n.now - min(n.now, contact)
+	switch {
+	case r.MaxAgeMs == 0:
+		return nil
+	case contact == 0:
+		return op.TooStaleError{MaxAgeMs: r.MaxAgeMs}
+	case uint64(age/raftcore.Millisecond) > r.MaxAgeMs:
+		return op.TooStaleError{AgeMs: uint64(age / raftcore.Millisecond), MaxAgeMs: r.MaxAgeMs}
+	}
+	return nil
 }
 
 // read asks the core for one read index for all reads that were gathered. It reports whether the
@@ -65,7 +90,7 @@ func (n *Node) read() bool {
 	if len(r.gathered) == 0 || r.asking >= n.options.Limits.ReadRoundsMax || n.now < r.nextRound() {
 		return false
 	}
-	if n.core.ReadIndex(r.lastID+1) != nil {
+	if n.askCore(r.lastID+1) != nil {
 		// Without a leader: its election wakes the loop. Busy: so does an answer. The rest is a
 		// precaution.
 		r.retryAt = n.retryTime()
@@ -79,6 +104,22 @@ func (n *Node) read() bool {
 	r.gathered = r.buffer()
 	n.counters.readRounds++
 	return true
+}
+
+// askCore asks for a read index. If all reads are content with a lease, the clock is read once more:
+// the core answers at the next Tick after the question, when that is within the lease.
+func (n *Node) askCore(id raftcore.ReadID) error {
+	for _, request := range n.reading.gathered {
+		if request.Level != op.ReadLease {
+			return n.core.ReadByRound(id)
+		}
+	}
+	err := n.core.ReadIndex(id)
+	if err == nil {
+		n.now, n.clock = n.options.Clock()
+		n.core.Tick(n.now, n.clock)
+	}
+	return err
 }
 
 // nextRound is when the next round may start: after a round as pace says, and beside one that is

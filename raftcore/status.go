@@ -60,6 +60,15 @@ func (c *Core) Status(s *Status) {
 	}
 }
 
+// Contact is when this node has last heard of a leader: a follower by a message of one, a leader by
+// the answers of a quorum. 0: never.
+func (c *Core) Contact() Instant {
+	if c.role == Leader {
+		return c.quorumContact()
+	}
+	return c.contact
+}
+
 // Clone returns an independent copy that will behave the same. For tests and exploration.
 func (c *Core) Clone() *Core {
 	d := *c
