@@ -44,6 +44,7 @@ const (
 	chaosThink   = 4 * time.Millisecond
 	chaosRequest = 3 * time.Second // --request-timeout: cut off nodes give up before the fault is over
 	chaosCheck   = 60 * time.Second
+	chaosLogKeep = 1 << 20                // who is away for long gets a snapshot
 	calmMax      = 700 * time.Millisecond // between two faults
 	visits       = 2                      // of new clients, early in a fault
 	visitGap     = 250 * time.Millisecond // at most, before each of them
@@ -89,7 +90,8 @@ func (c *Chaos) prepare() (dir string, err error) {
 		return dir, err
 	}
 	c.cluster.Env = c.Env
-	c.cluster.Args = []string{"--request-timeout", chaosRequest.String()}
+	c.cluster.Args = []string{"--request-timeout", chaosRequest.String(),
+		"--log-keep-bytes", fmt.Sprint(chaosLogKeep)}
 	fmt.Fprintf(c.Out, "kelek %s  %s  %s/%s   seed %d   data: %s\n", c.Version, runtime.Version(),
 		runtime.GOOS, runtime.GOARCH, c.Seed, dir)
 	kinds, err := c.kinds()
@@ -97,7 +99,7 @@ func (c *Chaos) prepare() (dir string, err error) {
 		return dir, errors.Join(err, c.cluster.remove())
 	}
 	c.load = &Workload{Prefix: "chaos", Groups: chaosGroups, Seed: c.Seed, Think: chaosThink,
-		Patient: true}
+		Patient: true, Ballast: true}
 	c.storm = &storm{cluster: c.cluster, load: c.load, kinds: kinds, size: c.Nodes,
 		random: rand.New(rand.NewPCG(c.Seed, 1)), homes: map[string][]int{}}
 	for i, n := range c.cluster.Nodes {

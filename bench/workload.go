@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kelek/resp/client"
 )
 
 // Shape of the load. Few clients per key keep the check cheap; many keys keep the load wide.
@@ -28,6 +32,8 @@ type Workload struct {
 	// Patient clients take it for normal that a node refuses commands, or does not know how they
 	// ended: it may be cut off. A connection that breaks without a fault is a failure all the same.
 	Patient bool
+	// Ballast adds one writer of large values that nobody judges: logs grow beyond what is kept.
+	Ballast bool
 
 	places  []*place
 	slots   []*slot   // of all groups
@@ -84,6 +90,10 @@ func (w *Workload) Start(ctx context.Context, addrs []string) {
 	if w.Groups == 0 {
 		w.Groups = groupsDefault
 	}
+	if w.Ballast {
+		w.done.Add(1)
+		go w.ballast(ctx, slices.Clone(w.places))
+	}
 	for group := range w.Groups {
 		slots := newSlots(fmt.Sprintf("%s:%d", w.Prefix, group))
 		w.slots = append(w.slots, slots...)
@@ -98,6 +108,38 @@ func (w *Workload) Start(ctx context.Context, addrs []string) {
 				c.run(ctx)
 			}()
 		}
+	}
+}
+
+// Ballast: large values on some keys, again and again.
+const (
+	ballastBytes    = 64 << 10
+	ballastKeys     = 64
+	ballastPause    = 15 * time.Millisecond
+	ballastPatience = time.Second // then it goes to another node
+)
+
+// ballast writes until the load ends. Which of its writes arrive does not matter.
+func (w *Workload) ballast(ctx context.Context, places []*place) {
+	defer w.done.Done()
+	random := rand.New(rand.NewPCG(w.Seed, ^uint64(0)))
+	value := strings.Repeat("ballast ", ballastBytes/8)
+	var conn *client.Conn
+	for ctx.Err() == nil {
+		if conn == nil || conn.Err() != nil {
+			var err error
+			p := places[random.IntN(len(places))]
+			if conn, err = client.Dial(*p.addr.Load(), ballastPatience); err != nil {
+				conn = nil
+			}
+		}
+		if conn != nil {
+			conn.Do("SET", fmt.Sprint(w.Prefix, ":ballast:", random.IntN(ballastKeys)), value)
+		}
+		sleep(ctx, ballastPause) // an ended load ends the loop
+	}
+	if conn != nil {
+		conn.Close() // nothing is under way
 	}
 }
 
