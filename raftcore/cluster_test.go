@@ -338,6 +338,9 @@ func (c *cluster) describe() string {
 		core := m.core
 		fmt.Fprintf(&b, "n%d %s@%d leader n%d vote n%d commit %d log", id, core.role, core.hard.Term,
 			core.leader, core.hard.VotedFor, core.commit)
+		if base := core.log.base; base.Index > 0 {
+			fmt.Fprintf(&b, " after %s", base)
+		}
 		for _, run := range core.log.runs {
 			fmt.Fprintf(&b, " %d@%d", run.First, run.Term)
 		}

@@ -204,14 +204,16 @@ func (c *Core) appendConfig(config Config) Pos {
 // maybeFinishChange runs after every commit of a leader, its first one included, so a new leader
 // finishes what an old one began (mistake 39). A joint configuration that is committed, with none
 // newer, is left; a leader that is no voter any more steps down once that is committed, after it
-// has spread the commit index (mistake 46).
+// has spread the commit index (mistake 46). While leadership is being transferred nothing is appended:
+// the target, which may be campaigning, would be an entry short of the others' votes. Then the next
+// leader finishes the change, or this one when it gives the transfer up.
 func (c *Core) maybeFinishChange() {
 	at := c.configs.current()
 	if at.Pos.Index > c.commit || c.commit < c.lead.firstOwn {
 		return
 	}
 	if at.Config.Joint() {
-		if planted(29) && at.Pos.Term != c.hard.Term {
+		if c.lead.transferee != 0 || planted(29) && at.Pos.Term != c.hard.Term {
 			return
 		}
 		c.appendConfig(Config{Voters: at.Config.Voters, Learners: at.Config.Learners})

@@ -59,6 +59,7 @@ func (c *Core) maybeSendTimeoutNow() {
 // ever.
 func (c *Core) abortTransfer() {
 	c.lead.transferee, c.lead.transferSent = 0, false
+	c.maybeFinishChange()
 }
 
 // timeoutNow campaigns at once for the leader that asked. The target's durable log must reach the
