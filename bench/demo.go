@@ -9,9 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
+
+	"kelek/bench/mesh"
 )
 
 // Demo is `kelek demo`: three real nodes, load, faults, and a verdict.
@@ -24,7 +25,8 @@ type Demo struct {
 	cluster *Cluster
 	load    *Workload
 	begin   time.Time
-	stalls  [2]time.Duration // of writes: by the killed leader; by the kill of all nodes
+	stalls  [3]time.Duration // of writes: leader killed; all killed; leader cut off
+	noCut   error            // why no partition is shown; nil: one is
 }
 
 // The plan. Everything else takes as long as it takes.
@@ -32,7 +34,8 @@ const (
 	demoNodes     = 3
 	calm          = 3 * time.Second // before the first fault
 	withoutLeader = 2 * time.Second // how long the killed leader stays away
-	betweenFaults = 2 * time.Second
+	betweenFaults = 1500 * time.Millisecond
+	cutOffFor     = 2 * time.Second
 	settle        = 200 * time.Millisecond // so that a stall has ended before it is read
 	stallTarget   = time.Second
 )
@@ -71,7 +74,16 @@ func (d *Demo) prepare() (string, error) {
 	if err != nil {
 		return dir, err
 	}
-	d.cluster, err = NewCluster(dir, binary, demoNodes)
+	if d.cluster, err = NewCluster(dir, binary, demoNodes); err != nil {
+		return dir, err
+	}
+	// What stays behind must not need a forwarder in this process.
+	if d.noCut = mesh.Supported(); d.Keep {
+		d.noCut = errors.New("the nodes stay, and the forwarders between them would not")
+	}
+	if d.noCut == nil {
+		err = d.cluster.UseMesh()
+	}
 	return dir, err
 }
 
@@ -88,16 +100,16 @@ func (d *Demo) play(ctx context.Context) error {
 	if err := sleep(ctx, calm); err != nil {
 		return err
 	}
-	if err := d.killLeader(ctx); err != nil {
-		return err
+	for _, act := range []func(context.Context) error{d.killLeader, d.killAll, d.isolateLeader,
+		d.wipeDisk, d.grow} {
+		if err := act(ctx); err != nil {
+			return err
+		}
+		if err := sleep(ctx, betweenFaults); err != nil {
+			return err
+		}
 	}
-	if err := sleep(ctx, betweenFaults); err != nil {
-		return err
-	}
-	if err := d.killAll(ctx); err != nil {
-		return err
-	}
-	return sleep(ctx, betweenFaults)
+	return nil
 }
 
 func (d *Demo) event(kind, format string, args ...any) {
@@ -122,124 +134,6 @@ func (d *Demo) form(ctx context.Context) error {
 	return nil
 }
 
-// killLeader kills the leader, waits for the next one, and brings the killed one back.
-func (d *Demo) killLeader(ctx context.Context) error {
-	c := d.cluster
-	victim, before, err := c.WaitLeader(ctx, 0)
-	if err != nil {
-		return err
-	}
-	d.load.stalls.restart()
-	d.event("fault", "kill -9 %s (leader)", victim.Name)
-	kill := func() error { return c.Kill(victim) }
-	if err := d.load.Expect(kill, slices.Index(c.Nodes, victim)); err != nil {
-		return err
-	}
-	leader, info, err := c.WaitLeader(ctx, before.Term)
-	if err != nil {
-		return err
-	}
-	if err := d.waitWrites(ctx); err != nil {
-		return err
-	}
-	d.stalls[0], _ = d.load.stalls.restart()
-	d.event("elected", "%-20s writes stalled %d ms   %s", fmt.Sprintf("%s   term %d", leader.Name,
-		info.Term), d.stalls[0].Milliseconds(), judgeStall(d.stalls[0]))
-	if err := sleep(ctx, withoutLeader); err != nil {
-		return err
-	}
-	return d.bringBack(ctx, victim, before.Applied)
-}
-
-func judgeStall(stall time.Duration) string {
-	if stall < stallTarget {
-		return fmt.Sprintf("[ok, target < %s]", stallTarget)
-	}
-	return fmt.Sprintf("[slow, target < %s]", stallTarget)
-}
-
-// bringBack restarts a node and waits until it has executed what the leader had committed by then.
-func (d *Demo) bringBack(ctx context.Context, victim *Node, applied uint64) error {
-	_, leader, err := d.cluster.WaitLeader(ctx, 0)
-	if err != nil {
-		return err
-	}
-	begin := time.Now()
-	if err := d.cluster.Start(victim); err != nil {
-		return err
-	}
-	d.event("fault", "%s restarted", victim.Name)
-	for {
-		info := d.cluster.Infos()[victim.Name]
-		if info != nil && info.Applied >= leader.Commit {
-			break
-		}
-		if err := d.cluster.giveUp(victim, begin); err != nil {
-			return err
-		}
-		if err := sleep(ctx, settle/10); err != nil {
-			return err
-		}
-	}
-	d.event("back", "%-20s caught up %d entries in %.1f s", victim.Name,
-		leader.Commit-min(applied, leader.Commit), time.Since(begin).Seconds())
-	return nil
-}
-
-// giveUp is an error when a node that was started at begin has ended or takes too long.
-func (c *Cluster) giveUp(n *Node, begin time.Time) error {
-	if !n.Running() {
-		return fmt.Errorf("%s has ended: %s", n.Name, lastLine(c.logPath(n)))
-	}
-	if time.Since(begin) > startLimit {
-		return fmt.Errorf("%s has not caught up within %s; see %s", n.Name, startLimit, c.logPath(n))
-	}
-	return nil
-}
-
-// killAll kills every node at once, under load, and starts them again.
-func (d *Demo) killAll(ctx context.Context) error {
-	c := d.cluster
-	_, before, err := c.WaitLeader(ctx, 0)
-	if err != nil {
-		return err
-	}
-	d.load.stalls.restart()
-	d.event("fault", "kill -9 %s (all at once, under load)", c.names())
-	if err := d.load.Expect(c.KillAll, 0, 1, 2); err != nil {
-		return err
-	}
-	if err := c.StartAll(); err != nil {
-		return err
-	}
-	leader, info, err := c.WaitLeader(ctx, before.Term)
-	if err != nil {
-		return err
-	}
-	if err := d.waitWrites(ctx); err != nil {
-		return err
-	}
-	d.stalls[1], _ = d.load.stalls.restart()
-	d.event("back", "%-20s writes stalled %d ms", fmt.Sprintf("leader %s   term %d", leader.Name,
-		info.Term), d.stalls[1].Milliseconds())
-	return nil
-}
-
-// waitWrites waits until writes are acknowledged again, and a little longer.
-func (d *Demo) waitWrites(ctx context.Context) error {
-	before, begin := d.load.Acknowledged(), time.Now()
-	for d.load.Acknowledged() == before {
-		if time.Since(begin) > startLimit {
-			return fmt.Errorf("no write was acknowledged within %s; see the logs in %s", startLimit,
-				d.cluster.Dir)
-		}
-		if err := sleep(ctx, time.Millisecond); err != nil {
-			return err
-		}
-	}
-	return sleep(ctx, settle)
-}
-
 // tell prints the verdict.
 func (d *Demo) tell(v *Verdict) {
 	counters := "exact"
@@ -248,8 +142,9 @@ func (d *Demo) tell(v *Verdict) {
 	}
 	d.event("check", "%d ops   acked writes lost %d   counters %s   linearizable %s (%d keys)",
 		v.Commands, len(v.Lost), counters, &v.History, v.History.keys)
-	d.event("", "longest stall %d ms (leader killed), %d ms (all killed)   errors on living nodes %d",
-		d.stalls[0].Milliseconds(), d.stalls[1].Milliseconds(), v.Failures)
+	d.event("", "longest stall %d ms (leader killed), %d ms (cut off), %d ms (all killed)   errors on "+
+		"living nodes %d", d.stalls[0].Milliseconds(), d.stalls[2].Milliseconds(),
+		d.stalls[1].Milliseconds(), v.Failures)
 	d.event("", "nodes agree %s   unknown outcomes %d (commands in flight on a killed node)",
 		map[bool]string{true: "yes", false: "NO"}[len(v.Disagreement) == 0], v.Unknown)
 	v.Write(d.Out)
@@ -279,7 +174,7 @@ func (d *Demo) cleanUp(dir string, passed, interrupted bool) error {
 		d.tellKept(dir)
 		return nil
 	}
-	if err := d.cluster.KillAll(); err != nil {
+	if err := d.cluster.Close(); err != nil {
 		return err
 	}
 	if !passed && !interrupted {
