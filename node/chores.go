@@ -125,11 +125,18 @@ func (n *Node) maybeCompact(r *report) {
 	} else if s.Held != 0 && upTo > s.Held {
 		n.warnUnheld(r.logBytes)
 	}
-	if upTo < s.First+raftcore.Index(n.options.Limits.CompactEntriesMin) {
-		return
+	if n.worthCompacting(upTo-min(upTo, s.First), r.logBytes) {
+		n.core.Compact(upTo)
+		n.helpers.compact(upTo)
 	}
-	n.core.Compact(upTo)
-	n.helpers.compact(upTo)
+}
+
+// worthCompacting reports whether a compaction frees enough: many entries, or a fair part of a log
+// that is larger than it should be, which a few large entries may make up.
+func (n *Node) worthCompacting(entries raftcore.Index, logBytes int64) bool {
+	keep := n.options.LogKeepBytes
+	return entries >= raftcore.Index(n.options.Limits.CompactEntriesMin) ||
+		entries > 0 && logBytes > keep+keep/4
 }
 
 // holdBytes is how large the log may grow for the sake of a snapshot on its way: twice what is kept

@@ -131,7 +131,7 @@ func first(m *member) raftcore.Index {
 }
 
 func TestLogIsCompactedBehindTheDurableStateOnly(t *testing.T) {
-	c := newCluster(t, 3, func(o *Options) { o.LogKeepBytes = 1 << 10 })
+	c := newCluster(t, 3, func(o *Options) { o.LogKeepBytes, o.FlushLogBytes = 1<<10, 1<<30 })
 	m := c.leader()
 	fillLog(c, m, 2*compactEntries)
 	c.pass(2 * time.Second)
@@ -157,6 +157,26 @@ func TestLogIsCompactedBehindTheDurableStateOnly(t *testing.T) {
 	fillLog(c, c.leader(), 1)
 	c.pass(time.Second)
 	c.same()
+}
+
+// A log of few, large entries is compacted by its size.
+func TestLargeEntriesAreCompactedBySize(t *testing.T) {
+	c := newCluster(t, 3, func(o *Options) { o.LogKeepBytes = 1 << 20 })
+	m := c.leader()
+	c.follower().crash(0) // it lacks everything from here on
+	value := make([]byte, 100<<10)
+	for range 30 {
+		ops := (&op.Op{Code: op.CodePut, Key: []byte("k"), Value: value}).Append(nil)
+		m.node.Propose(&op.Submission{Ops: ops, Count: 1, Sink: &client{t: t}})
+		c.settle()
+	}
+	c.pass(4 * time.Second)
+	if n := m.storage.LogBytes(); n > 1<<20+1<<18 || n < 1<<19 {
+		t.Fatalf("the log has %d bytes", n)
+	}
+	if first(m) < 10 {
+		t.Fatalf("the log begins at %d", first(m))
+	}
 }
 
 // A node that has just started knows of no floor, and learns it from the leader.

@@ -82,7 +82,8 @@ type Limits struct {
 
 	// Keys that one purge deletes. At the limit another purge follows.
 	PurgeKeysMax int
-	// Entries of the log that a compaction is worth. Below it the log stays.
+	// Entries of the log that a compaction is worth. Below it the log stays, unless it is a quarter
+	// larger than Options.LogKeepBytes.
 	CompactEntriesMin int
 }
 

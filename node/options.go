@@ -37,7 +37,7 @@ type Options struct {
 	// twice that, or to the size of the snapshot.
 	LogKeepBytes int64
 	// FlushLogBytes is how much log may lie between what is applied and what of it is durable
-	// before the state is flushed, so that the log can shrink; 64 MiB.
+	// before the state is flushed, so that the log can shrink; 64 MiB, or LogKeepBytes if that is less.
 	FlushLogBytes int64
 
 	// LeaseDrift, in parts per thousand, switches leases on: the leader answers reads without a round
@@ -82,7 +82,7 @@ func (o *Options) setDefaults() {
 	orDefault(&o.PromoteAfter, 2*time.Second)
 	orDefault(&o.PipelineDelay, 2*time.Millisecond)
 	orDefault(&o.LogKeepBytes, 256<<20)
-	orDefault(&o.FlushLogBytes, 64<<20)
+	orDefault(&o.FlushLogBytes, min(64<<20, o.LogKeepBytes))
 	o.Limits.setDefaults()
 }
 
