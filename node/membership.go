@@ -30,8 +30,9 @@ type managing struct {
 	news     bool             // something has happened
 	core     raftcore.Status  // scratch
 	record   record
-	lessons  []lesson // one per learner
-	task     *task    // what a person asked for
+	lessons  []lesson     // one per learner
+	proposed raftcore.Pos // of the last learner that was let in
+	task     *task        // what a person asked for
 	warnedAt raftcore.Instant
 }
 
@@ -234,9 +235,11 @@ func (n *Node) admit(m *op.Member, c change) error {
 	if !n.recordMember(m) {
 		return errRecording
 	}
-	if _, err := n.core.ProposeConfig(c.to); err != nil {
+	pos, err := n.core.ProposeConfig(c.to)
+	if err != nil {
 		return err
 	}
+	n.managing.proposed = pos
 	n.logger.Info().Str("member", m.Name).Str("addr", m.PeerAddr).Str("node_id", hexID(
 		raftcore.NodeID(m.ID))).Msg("joins as a learner")
 	return nil

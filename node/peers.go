@@ -23,6 +23,7 @@ type joining struct {
 	complete bool        // every member has a record
 	members  []op.Member // merged, sorted by id, ourselves included
 	peers    []op.Member // what the transport was told last
+	sought   []string    // what Seek was told last
 	census   *Census     // what the greeter was told last
 	joined   bool        // this node was in a configuration that was in force here
 
@@ -91,7 +92,42 @@ func (n *Node) membersChanged() {
 		j.peers = peers
 		n.transport.SetPeers(slices.Clone(peers))
 	}
+	n.seek(hellos)
 	n.tellGreeter(hellos)
+}
+
+// seek looks for members where others say that they are, and for the node that shall be added.
+//
+// Scenario: A, B and C start at new addresses, and only A's is known to the others. Both reach A.
+// If B leads, it has no way to C, whose address would come by the log, which comes from B. A has
+// heard of both.
+func (n *Node) seek(hellos []wire.Hello) {
+	j := &n.joining
+	var addrs []string
+	for _, h := range hellos {
+		for _, p := range parseMembers(h.Members) {
+			if n.missed(p.Name, hellos) {
+				addrs = append(addrs, p.Addr)
+			}
+		}
+	}
+	if t := n.managing.task; t != nil && t.step == stepFind {
+		addrs = append(addrs, t.request.Addr)
+	}
+	slices.Sort(addrs)
+	addrs = slices.Compact(addrs)
+	if !slices.Equal(addrs, j.sought) {
+		j.sought = addrs
+		n.transport.Seek(addrs)
+	}
+}
+
+// missed reports whether a member of that name is not connected.
+func (n *Node) missed(name string, hellos []wire.Hello) bool {
+	return slices.ContainsFunc(n.joining.members, func(m op.Member) bool {
+		return m.Name == name && m.ID != n.options.Self.ID &&
+			!slices.ContainsFunc(hellos, func(h wire.Hello) bool { return uint64(h.NodeID) == m.ID })
+	})
 }
 
 // tellGreeter passes on who the members are to whoever answers those who knock.

@@ -22,6 +22,7 @@ type task struct {
 	// The loop's.
 	step   taskStep
 	change change          // stepCommit: waits until this is committed
+	pos    raftcore.Pos    // stepCommit: of the first entry of the change
 	to     raftcore.NodeID // stepTransfer: who shall lead; 0: anybody else
 	member op.Member       // stepRecord: the record that has to come first
 	until  raftcore.Instant
@@ -122,6 +123,7 @@ func (n *Node) takeTask(t *task) {
 		return
 	}
 	m.task, m.news = t, true
+	n.seek(n.transport.Hellos())
 }
 
 func (t *task) refuse(err error) { t.answer <- taskAnswer{err: err} }
@@ -161,10 +163,11 @@ func (n *Node) beginTask(t *task, r *roster) (err error) {
 }
 
 func (n *Node) proposeTask(t *task) error {
-	if _, err := n.core.ProposeConfig(t.change.to); err != nil {
+	pos, err := n.core.ProposeConfig(t.change.to)
+	if err != nil {
 		return refusedChange(err)
 	}
-	t.step = stepCommit
+	t.pos, t.step = pos, stepCommit
 	n.logger.Info().Str("action", t.request.Action.String()).Str("member", t.request.Name).
 		Msg("membership change")
 	return nil
@@ -190,7 +193,6 @@ func (n *Node) beginAdd(t *task) error {
 		return errors.New("say where the new node can be reached: the host:port of its --peer-listen")
 	}
 	t.step, t.until = stepFind, n.now+seekTimeouts*n.electionTimeout
-	n.transport.Seek([]string{t.request.Addr})
 	return nil
 }
 
@@ -224,7 +226,7 @@ func (n *Node) watchTask(c *raftcore.Status) {
 	}
 	if over {
 		n.managing.task = nil
-		n.transport.Seek(nil)
+		n.seek(n.transport.Hellos())
 	}
 }
 
@@ -239,8 +241,13 @@ func (n *Node) taskOutcome(t *task, c *raftcore.Status) (a taskAnswer, done bool
 		return a, true
 	case c.Role == raftcore.Leader:
 		return a, false
+	case t.step == stepCommit && (c.Leader == 0 || c.Config.Joint() || c.Commit < c.ConfigIndex ||
+		c.Commit < t.pos.Index):
+		// The next leader goes on with the change if it has heard of it, and then this node sees it.
+		return a, false
 	case t.step == stepCommit:
-		a.err = t.unknown(errors.New("this node no longer leads"))
+		a.err = t.unknown(fmt.Errorf("%s leads now, and the membership is another one",
+			n.nameOf(c.Leader)))
 		return a, true
 	}
 	a.err = fmt.Errorf("%s: nothing was done: this node no longer leads; ask again", t.request.Action)
@@ -300,7 +307,7 @@ func (n *Node) continueTask(r *roster) (fed bool) {
 	if err != nil {
 		t.refuse(err)
 		n.managing.task = nil
-		n.transport.Seek(nil)
+		n.seek(n.transport.Hellos())
 	}
 	return err == nil
 }
@@ -338,7 +345,7 @@ func (n *Node) findAdded(t *task, r *roster) error {
 		}
 		return refusedChange(err)
 	}
-	t.change, t.step = c, stepCommit
+	t.change, t.pos, t.step = c, n.managing.proposed, stepCommit
 	return nil
 }
 

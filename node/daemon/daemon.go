@@ -54,8 +54,16 @@ type closer struct {
 // Run serves until ctx ends, and then stops in order. An error is why the node could not go on;
 // node.ExitCode tells the exit code.
 func Run(ctx context.Context, settings *config.Serve, version string, logger zerolog.Logger) error {
-	d := &Daemon{settings: settings, version: version, logger: logger, started: time.Now(),
+	return newDaemon(settings, version, logger).serve(ctx)
+}
+
+func newDaemon(settings *config.Serve, version string, logger zerolog.Logger) *Daemon {
+	return &Daemon{settings: settings, version: version, logger: logger, started: time.Now(),
 		failed: make(chan error, 1)}
+}
+
+// serve is the whole life of a Daemon.
+func (d *Daemon) serve(ctx context.Context) error {
 	err := plantBug()
 	if err == nil {
 		err = d.start(ctx)

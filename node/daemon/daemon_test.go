@@ -45,14 +45,16 @@ func (l lines) Write(b []byte) (int, error) {
 // wait returns the first line with a text.
 func (l lines) wait(t *testing.T, text string) string {
 	t.Helper()
+	var seen []string
 	for deadline := time.After(20 * time.Second); ; {
 		select {
 		case line := <-l:
 			if strings.Contains(line, text) {
 				return line
 			}
+			seen = append(seen, line)
 		case <-deadline:
-			t.Fatalf("no line with %q in the log", text)
+			t.Fatalf("no line with %q in the log:\n%s", text, strings.Join(seen, ""))
 		}
 	}
 }

@@ -39,6 +39,7 @@ type doorman struct {
 	home      bool             // a node of our cluster was met
 	strangers map[string]error // by address, of those that answered at others
 	judged    bool             // judge is called, or will be
+	expelled  sync.Once        // a member has said that this node was removed
 }
 
 // homePatience is how long a node that has met strangers looks for its own cluster.
@@ -65,7 +66,7 @@ func (d *doorman) Connected(peer wire.Hello) {
 func (d *doorman) PeerError(name, addr string, err error) {
 	switch {
 	case errors.Is(err, node.ErrExpelled):
-		d.fail(&node.ExitError{Code: node.ExitRemoved, Err: err})
+		d.expelled.Do(func() { d.fail(&node.ExitError{Code: node.ExitRemoved, Err: err}) })
 	case errors.Is(err, node.ErrOtherCluster) && d.met(name, addr, err):
 		d.after(homePatience, d.judge)
 	}

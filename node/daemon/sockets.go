@@ -49,6 +49,8 @@ func (d *Daemon) listen(ctx context.Context) error {
 			return err
 		}
 	}
+	d.logger.Info().Str("node", d.identity.Name).Str("peer", d.sockets.peer.advertised).
+		Str("resp", d.sockets.plain.advertised).Msg("listening")
 	return nil
 }
 

@@ -280,7 +280,7 @@ func (t *Transport) prune() {
 	}
 	t.peers = slices.DeleteFunc(t.peers, func(p *peer) bool {
 		hint := p.id == 0 && !p.spent && (lost || absent && p.name == "")
-		wanted := !t.members || p.member || p.sought || hint
+		wanted := !t.members && !p.spent || p.member || p.sought || hint
 		if !wanted {
 			p.stop()
 		}
@@ -338,7 +338,7 @@ func (t *Transport) bind(p *peer, h *wire.Hello, addr string) error {
 		if other != p && other.id == h.NodeID {
 			other.told = addr
 			other.redial()
-			p.spent = p.id == 0
+			p.spent, p.sought = p.id == 0, false
 			t.prune()
 			return errClosed
 		}
