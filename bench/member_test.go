@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"kelek/resp/client"
 )
 
 // awaitVoters waits until the nodes of the plan are the voters.
@@ -38,6 +40,36 @@ func TestANodeWithoutItsDiskIsAVoterAgain(t *testing.T) {
 		t.Errorf("before %+v\nafter %+v: want another node id in the same cluster", before, after)
 	}
 	waitWrites(t, load, 300)
+	judgeLoad(t, load)
+}
+
+// A node that lost its disk reads in the log of members that are long gone, and learns all the same
+// from a leader that it has never heard of.
+func TestANodeLearnsFromALeaderThatLostItsDisk(t *testing.T) {
+	if !full() {
+		t.Skip("KELEK_TEST_FULL=1: waits for three new voters")
+	}
+	c := startCluster(t, 3)
+	load := &Workload{Prefix: "t", Groups: 2, Seed: 14, Think: time.Millisecond}
+	load.Start(context.Background(), c.Addrs())
+	renew := func(n *Node) {
+		t.Helper()
+		fill(t, c.Nodes[0].Addr(), 16<<20) // one message does not bring a node up to date
+		renewed := func() error { return errors.Join(c.Kill(n), c.Wipe(n), c.Start(n)) }
+		if err := load.Expect(renewed, slices.Index(c.Nodes, n)); err != nil {
+			t.Fatal(err)
+		}
+		awaitVoters(t, c)
+	}
+	leads := func(info *client.NodeInfo) bool { return info.Name == "n2" }
+	renew(c.Nodes[1])
+	renew(c.Nodes[1])
+	err := c.Administer(context.Background(), memberLimit, leads, "RAFT.LEADER", "TRANSFER", "n2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	renew(c.Nodes[2])
+	do(t, dial(t, c.Nodes[2].Addr()), "SET", "k", "v")
 	judgeLoad(t, load)
 }
 

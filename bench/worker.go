@@ -205,7 +205,8 @@ func (c *worker) do(commands [][]string) (last client.Reply, known bool) {
 		return last, true
 	}
 	uncertain := refused.Word() == "UNCERTAIN"
-	if c.load.Patient && (uncertain || slices.Contains(waiting, refused.Word())) {
+	patient := c.load.Patient || c.excused()
+	if patient && (uncertain || slices.Contains(waiting, refused.Word())) {
 		c.refused++
 	} else {
 		c.fail(refused)
@@ -214,7 +215,7 @@ func (c *worker) do(commands [][]string) (last client.Reply, known bool) {
 	return last, !uncertain
 }
 
-// excused says that the connection was lost to a fault of ours: one has begun since it was made, or
+// excused says that a connection was lost, or a command was refused, by a fault of ours: one has begun since it was made, or
 // it was made during one (an odd number).
 func (c *worker) excused() bool {
 	return c.faults%2 == 1 || c.place.faults.Load() != c.faults
