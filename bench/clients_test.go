@@ -129,6 +129,21 @@ func increments(t *testing.T, ctx context.Context, c redis.UniversalClient, pref
 	}
 }
 
+// scan goes over the twenty keys of script, a few at a time.
+func scan(t *testing.T, c *redis.Client, prefix string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	found := map[string]bool{}
+	keys := c.Scan(ctx, 0, prefix+"[0-9]*", 3).Iterator()
+	for keys.Next(ctx) {
+		found[keys.Val()] = true
+	}
+	if keys.Err() != nil || len(found) != 20 {
+		t.Errorf("SCAN found %d keys, %v", len(found), keys.Err())
+	}
+}
+
 func TestGoRedis(t *testing.T) {
 	c := startCluster(t, 3)
 	for _, n := range c.Nodes {
@@ -141,6 +156,7 @@ func TestGoRedis(t *testing.T) {
 			if err != nil || fmt.Sprint(got) != "[0 <nil> 1]" {
 				t.Errorf("MGET: %v, %v", got, err)
 			}
+			scan(t, single, n.Name)
 		})
 	}
 	t.Run("cluster", func(t *testing.T) {

@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -90,7 +91,7 @@ func (b *batch) init(c *conn) {
 	b.out.BytesMax = b.limits.ReplyBytesMax
 	b.done = make(chan error, 1)
 	b.read.Resolve = b.Resolve
-	b.asked.Session = &c.session
+	b.asked.Session, b.asked.Random = &c.session, rand.Uint64
 	b.args = make([][]byte, 0, argsInitial)
 }
 

@@ -34,6 +34,9 @@ const (
 		"mode with OPTIN or OPTOUT mode enabled"
 	errTracking = "ERR CLIENT TRACKING is not supported: invalidations are not sent. " +
 		"Disable client-side caching"
+	errNoLFU = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. " +
+		"Please note that when switching between policies at runtime LRU and LFU data will take " +
+		"some time to adjust."
 	errFunctions   = "ERR functions are not supported by this server"
 	errOnceExpired = "ERR ONCE: the reply of this request id is no longer kept, so it cannot " +
 		"be told whether the command was executed"

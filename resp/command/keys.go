@@ -38,6 +38,56 @@ func queryType(q *Query) error {
 	return nil
 }
 
+// objectEncoding says how Redis would keep the string: its rule goes by content and size.
+func objectEncoding(c *Call) Outcome { return query(queryEncoding) }
+
+const embeddedBytesMax = 44
+
+func queryEncoding(q *Query) error {
+	v, err := q.View.Get(q.DB, q.Args[2], q.Buf[:0])
+	if err != nil {
+		return err
+	}
+	q.keep(v.Bytes)
+	_, number := parseInt(v.Bytes)
+	switch {
+	case v.Type == op.TypeNone:
+		q.Reply.Null()
+	case number:
+		q.Reply.BulkString("int")
+	case len(v.Bytes) <= embeddedBytesMax:
+		q.Reply.BulkString("embstr")
+	default:
+		q.Reply.BulkString("raw")
+	}
+	return nil
+}
+
+// objectRefCount and objectIdleTime: values are not shared, and accesses are not recorded.
+func objectRefCount(c *Call) Outcome { return query(queryRefCount) }
+
+func queryRefCount(q *Query) error { return q.ifThere(1) }
+
+func objectIdleTime(c *Call) Outcome { return query(queryIdleTime) }
+
+func queryIdleTime(q *Query) error { return q.ifThere(0) }
+
+// ifThere answers n if the key of OBJECT exists.
+func (q *Query) ifThere(n int64) error {
+	v, _, err := q.View.Head(q.DB, q.Args[2])
+	if err != nil {
+		return err
+	}
+	if v.Type == op.TypeNone {
+		q.Reply.Null()
+	} else {
+		q.Reply.Int(n)
+	}
+	return nil
+}
+
+func objectFreq(c *Call) Outcome { return c.fail(errNoLFU) }
+
 func dbsize(c *Call) Outcome { return query(queryDBSize) }
 
 func queryDBSize(q *Query) error {

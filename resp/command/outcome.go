@@ -40,6 +40,8 @@ type Query struct {
 	NowMs uint64 // this node's clock; for remaining times only, never to decide whether a key exists
 	Reply *Reply
 	Buf   []byte // scratch, kept between queries
+	// Random is a source of local chance: no two nodes need agree about what is read.
+	Random func() uint64
 	// Session is for WATCH alone: its query runs before the connection decides anything else.
 	Session *Session
 

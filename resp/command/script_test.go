@@ -122,7 +122,7 @@ func (h *fakeHost) do(args [][]byte) []byte {
 		outcome.Name = spec.Name
 	}
 	q := &Query{DB: h.session.DB, Args: args, Reply: r, NowMs: uint64(h.NowMicros() / 1000),
-		Session: &h.session}
+		Session: &h.session, Random: func() uint64 { return 1 << 63 }}
 	switch outcome.Kind {
 	case Proposed:
 		sink := &oneResult{reply: r, outcome: &outcome, query: q, done: make(chan error, 1)}

@@ -91,6 +91,52 @@ func queryStrlen(q *Query) error {
 	return nil
 }
 
+// getRange is GETRANGE and SUBSTR: key start end, both inclusive, negative ones from the end.
+func getRange(c *Call) Outcome {
+	for _, arg := range c.Args[2:] {
+		if _, ok := parseInt(arg); !ok {
+			return c.fail(errNotInteger)
+		}
+	}
+	return query(queryGetRange)
+}
+
+func queryGetRange(q *Query) error {
+	v, err := q.View.Get(q.DB, q.Args[1], q.Buf[:0])
+	if err != nil {
+		return err
+	}
+	q.keep(v.Bytes)
+	q.seen(v.Type)
+	if v.Type != op.TypeNone && v.Type != op.TypeString {
+		q.Reply.Error(errWrongType)
+		return nil
+	}
+	start, _ := parseInt(q.Args[2]) // getRange has looked at them
+	end, _ := parseInt(q.Args[3])
+	q.Reply.Bulk(sliceOf(v.Bytes, start, end))
+	return nil
+}
+
+// sliceOf is the part of b from start to end.
+func sliceOf(b []byte, start, end int64) []byte {
+	length := int64(len(b))
+	if start < 0 && end < 0 && start > end {
+		return nil
+	}
+	if start < 0 {
+		start = max(start+length, 0)
+	}
+	if end < 0 {
+		end = max(end+length, 0)
+	}
+	end = min(end, length-1)
+	if start > end {
+		return nil
+	}
+	return b[start : end+1]
+}
+
 func set(c *Call) Outcome {
 	*c.Op = op.Op{Code: op.CodePut, Key: c.Args[1], Value: c.Args[2]}
 	if bad := setOptions(c.Op, c.Args[3:], c.Spec.Name); bad != "" {

@@ -50,10 +50,11 @@ type section struct {
 }
 
 var (
-	noKeys  = [3]int{}
-	oneKey  = [3]int{1, 1, 1}
-	allKeys = [3]int{1, -1, 1}
-	pairs   = [3]int{1, -1, 2}
+	noKeys    = [3]int{}
+	oneKey    = [3]int{1, 1, 1}
+	allKeys   = [3]int{1, -1, 1}
+	secondKey = [3]int{2, 2, 1}
+	pairs     = [3]int{1, -1, 2}
 )
 
 // commands is THE command table. A new command is a line here, a handler and a script.
@@ -69,6 +70,8 @@ var commands = []section{
 		{"decr", 2, Write, Grows | Fast, oneKey, decr, nil, "subtract one from an integer"},
 		{"incrby", 3, Write, Grows | Fast, oneKey, incrby, nil, "add to an integer"},
 		{"decrby", 3, Write, Grows | Fast, oneKey, decrby, nil, "subtract from an integer"},
+		{"getrange", 4, Read, 0, oneKey, getRange, nil, "part of a string"},
+		{"substr", 4, Read, 0, oneKey, getRange, nil, "part of a string"},
 		{"mget", -2, Read, Fast, allKeys, mget, nil, "the strings at several keys"},
 		{"mset", -3, Write, Grows, pairs, mset, nil, "set several strings at once"},
 		{"setnx", 3, Write, Grows | Fast, oneKey, setnx, nil, "set a string unless the key exists"},
@@ -92,6 +95,10 @@ var commands = []section{
 		{"pttl", 2, Read, Fast, oneKey, pttl, nil, "milliseconds a key has left"},
 		{"expiretime", 2, Read, Fast, oneKey, expiretime, nil, "second at which a key ends"},
 		{"pexpiretime", 2, Read, Fast, oneKey, pexpiretime, nil, "millisecond at which a key ends"},
+		{"scan", -2, Read, Whole, noKeys, scan, nil, "keys, some at a time, by a cursor"},
+		{"keys", 2, Read, Whole | Dangerous, noKeys, keys, nil, "all keys that match a pattern"},
+		{"randomkey", 1, Read, Whole, noKeys, randomKey, nil, "some key"},
+		{"object", -2, Read, 0, noKeys, nil, objectCommands, "about the value at a key"},
 		{"once", -4, Write, Grows | Wraps, noKeys, once, nil, "execute a command once per request id"},
 	}},
 	{"transactions", []Row{
@@ -173,6 +180,14 @@ var configCommands = []Row{
 	{"get", -3, Local, Admin, noKeys, configGet, nil, "options by glob pattern"},
 	{"set", -4, Local, Barrier | Admin, noKeys, configSet, nil, "change options"},
 	{"resetstat", 2, Local, Barrier | Admin, noKeys, configResetStat, nil, "clear the counters"},
+	{"help", 2, Local, 0, noKeys, help, nil, "this list"},
+}
+
+var objectCommands = []Row{
+	{"encoding", 3, Read, 0, secondKey, objectEncoding, nil, "how Redis would keep it"},
+	{"refcount", 3, Read, 0, secondKey, objectRefCount, nil, "1: values are not shared"},
+	{"idletime", 3, Read, 0, secondKey, objectIdleTime, nil, "0: accesses are not recorded"},
+	{"freq", 3, Read, 0, secondKey, objectFreq, nil, "refused: accesses are not recorded"},
 	{"help", 2, Local, 0, noKeys, help, nil, "this list"},
 }
 

@@ -287,6 +287,30 @@ func (v *view) KeysInSlot(db uint8, slot uint16, limit int, visit func([]byte)) 
 	return len(keys), nil
 }
 
+// Scan implements command.ScanView.
+func (v *view) Scan(
+	db uint8, from uint64, limit int, visit func([]byte, op.Type),
+) (next uint64, err error) {
+	var keys []string
+	for key := range v.state.dbs[db] {
+		if op.OrderPrefix([]byte(key)) >= from {
+			keys = append(keys, key)
+		}
+	}
+	sort.Slice(keys, func(i, j int) bool {
+		return op.OrderPrefix([]byte(keys[i])) < op.OrderPrefix([]byte(keys[j]))
+	})
+	for i, key := range keys {
+		if i >= limit {
+			return op.OrderPrefix([]byte(key)), nil
+		}
+		if _, ok := v.state.get(db, []byte(key)); ok {
+			visit([]byte(key), op.TypeString)
+		}
+	}
+	return 0, nil
+}
+
 func (v *view) Close() {
 	if v.open != nil {
 		v.open.Add(-1)
