@@ -18,6 +18,8 @@ type cluster struct {
 	clock   LogTime
 	wire    []Message // sent, not delivered, in order
 	cut     map[[2]NodeID]bool
+	late    map[[2]NodeID]bool // what these links carry is held
+	held    []Message
 	applied map[Index]string // index -> entry, over all nodes: they must agree
 	files   snapshotFiles
 }
@@ -60,7 +62,7 @@ func testOptions(id NodeID, boot uint64) Options {
 
 // newCluster makes voters 1..n that share a first configuration, entry 1 of term 1.
 func newCluster(t testing.TB, n int) *cluster {
-	c := &cluster{t: t, nodes: map[NodeID]*member{}, cut: map[[2]NodeID]bool{},
+	c := &cluster{t: t, nodes: map[NodeID]*member{}, cut: map[[2]NodeID]bool{}, late: map[[2]NodeID]bool{},
 		now: Second, clock: 1000, applied: map[Index]string{}, files: newSnapshotFiles()}
 	config := Config{}
 	for id := NodeID(1); id <= NodeID(n); id++ {
@@ -119,7 +121,10 @@ func (c *cluster) restart(id NodeID) {
 
 // drain performs the effects of one core until it has none.
 func (c *cluster) drain(m *member) {
-	for m.core != nil {
+	for rounds := 0; m.core != nil; rounds++ {
+		if rounds > 10_000 {
+			c.t.Fatalf("node %x never gets quiet", m.id)
+		}
 		more := m.core.Drain(&m.effects)
 		m.core.check()
 		busy := c.perform(m, &m.effects)
@@ -247,6 +252,10 @@ func (c *cluster) sync(m *member, n int) {
 func (c *cluster) step(message Message) {
 	m := c.nodes[message.To]
 	if m == nil || m.down || c.cut[[2]NodeID{message.From, message.To}] {
+		return
+	}
+	if c.late[[2]NodeID{message.From, message.To}] {
+		c.held = append(c.held, message)
 		return
 	}
 	m.core.Step(&message)

@@ -16,6 +16,7 @@ import (
 //
 //	nodes 3                     voters 1..3 of a new cluster
 //	add 4                       a blank node, in no configuration yet
+//	wipe 4                      n4 loses its disk and starts again under its old id, which kelek forbids
 //	log 2 term 3 1 1 2          n2 starts anew with this term, and entries of these terms
 //	campaign 1                  n1's election time-out passes; messages stay on the wire
 //	lead 1                      n1 campaigns and everything is delivered
@@ -27,6 +28,7 @@ import (
 //	deliver | deliver 1 2       everything until quiet | what is on the wire from n1 to n2, once
 //	drop 1 2 | drop             lose what is on the wire from n1 to n2 | everything
 //	hold 1 2 | release          keep what is on the wire from n1 to n2 for later | put it all back
+//	slow 1 2                    keep what n1 sends to n2 from now on, until release
 //	repeat 1 2                  what is on the wire from n1 to n2 will come a second time, at release
 //	partition 1 2 | heal        cut {1 2} off | undo
 //	cut 1 2                     messages from n1 to n2 are lost from now on
@@ -59,8 +61,7 @@ func TestScripts(t *testing.T) {
 // script is a cluster and what its verbs need besides.
 type script struct {
 	*cluster
-	t    testing.TB
-	held []Message
+	t testing.TB
 }
 
 // run executes a block of verbs and returns what they print.
@@ -71,7 +72,7 @@ func (s *script) run(lines []string) string {
 		switch fields[0] {
 		case "run":
 		case "nodes":
-			s.cluster, s.held = newCluster(s.t, s.number(fields[1])), nil
+			s.cluster = newCluster(s.t, s.number(fields[1]))
 		default:
 			out.WriteString(s.verb(fields))
 		}
@@ -186,8 +187,11 @@ func (s *script) wireVerb(verb string, _ []string, n []int) (out string, ok bool
 		link := s.take(NodeID(n[0]), NodeID(n[1]))
 		s.held = append(s.held, link...)
 		s.wire = append(s.wire, link...)
+	case "slow":
+		s.late[[2]NodeID{NodeID(n[0]), NodeID(n[1])}] = true
 	case "release":
 		s.wire, s.held = append(s.wire, s.held...), nil
+		clear(s.late)
 	case "partition":
 		var side []NodeID
 		for _, id := range n {
@@ -220,6 +224,9 @@ func (s *script) diskVerb(verb string, args []string, n []int) (out string, ok b
 	switch verb {
 	case "add":
 		s.add(id)
+	case "wipe":
+		s.nodes[id] = &member{id: id, reads: map[ReadID]Index{}}
+		s.start(s.nodes[id], testOptions(id, m.boot+1))
 	case "log":
 		var terms []Term
 		for _, term := range n[2:] {
@@ -278,6 +285,7 @@ func (s *script) snapshotVerb(verb string, args []string, n []int) (out string, 
 		m.core.SnapshotFetched(m.snapshots.fetch.Meta)
 	case "unfetched":
 		m.core.SnapshotFailed(m.snapshots.fetch.From)
+		m.snapshots.fetch = Fetch{} // it has to be asked for again
 	default:
 		return "", false
 	}
