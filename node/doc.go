@@ -38,6 +38,8 @@
 //	applier         applies committed entries in batches; answers submissions; posts the applied index
 //	loader          reads old entries for slow peers
 //	chores          once a second: durable applied index, members, flush, invitations
+//	snapshots       takes and drops snapshots of the own state
+//	fetcher         brings a leader's snapshot here, over as many connections as it takes
 //	transport       one reader and one sender per peer, not of this package
 //
 // Who may wait for whom, and why that cannot be a circle:
@@ -88,6 +90,25 @@
 // has applied that far, they are resolved, and a View opened then is linearizable. Nothing here
 // asks "am I the leader?". A round that is lost with a leader is asked again.
 //
+// # Snapshots
+//
+// Every node keeps the log that a member lacks, within LogKeepBytes; beyond that the member gets a
+// snapshot (snapshot.go, shelf.go, fetcher.go). Who needs one, and when one is installed, is the
+// core's to say. Here is what it costs and what may break:
+//
+//   - Taking one is hard links and a flush, on a goroutine of its own, and not before the member is
+//     there. It stays on the shelf while somebody needs it and a little longer; a stream that is
+//     under way keeps its files.
+//   - The receiver dials. A broken connection goes on where it ended; one that brings nothing is
+//     tried less and less often; a snapshot that is not there any more is offered anew. A new term
+//     or leader ends both sides.
+//   - Meanwhile the sender holds the log that comes after it, up to twice LogKeepBytes or the size of
+//     the snapshot: a receiver that is always too late would fetch for ever.
+//   - The install is a write in the line of the log writer: before it, all that was written before is
+//     durable, and nothing is at the applier. Afterwards the applied index has jumped, and what
+//     clients of this node had under way below is told ErrUncertain, by the origin record in the new
+//     state; what is above is sent again.
+//
 // # Ownership
 //
 //   - A proposal belongs to the loop until its entry is handed to the applier, then to the applier.
@@ -104,8 +125,10 @@
 //   - A message that promises a write is sent after that write was posted as durable.
 //   - Resolve is called exactly once per submission and read, except after a failure: then never.
 //   - ErrNoLeader, ErrBusy, ErrTooLarge and ErrStopping mean that no number was ever given.
-//   - The log is compacted neither past the durable applied index nor past what every member holds
-//     durably, which leaders find out and tell (raftcore.Status.Floor).
+//   - The log is compacted neither past the durable applied index, nor into the last LogKeepBytes
+//     unless every member holds them durably, which leaders find out and tell
+//     (raftcore.Status.Floor).
+//   - A snapshot is dropped after the last stream of it has ended.
 //
 // torture_test.go checks the first four over random crashes, cuts, stalls and frozen nodes.
 //
@@ -127,8 +150,7 @@
 //
 // # What it does not do
 //
-// No snapshots and no membership changes yet. Until there are, only the log brings a member up to
-// date: every node keeps it for a member that is down, however long that takes, and the leader
-// warns past LogKeepBytes. No leases. One Raft group. A node that stops does not leave the cluster.
-// One very large command delays the heartbeats behind it on the same connection.
+// One Raft group. A node that stops does not leave the cluster. One very large command delays the
+// heartbeats behind it on the same connection. A snapshot is sent by the leader alone, and whole:
+// neither by a follower, nor as a difference to what the receiver has.
 package node
