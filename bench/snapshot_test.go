@@ -109,7 +109,8 @@ func TestAFollowerComesBackByASnapshot(t *testing.T) {
 		keep, bytes = "64mb", 2<<30
 	}
 	c := startCluster(t, 3, "--log-keep-bytes", keep)
-	load := &Workload{Prefix: "t", Groups: 1, Seed: 13, Think: 5 * time.Millisecond}
+	load := &Workload{Prefix: "t", Groups: 1, Seed: 13, Think: 5 * time.Millisecond,
+		Patient: true}
 	load.Start(context.Background(), c.Addrs())
 	waitWrites(t, load, 200)
 	leader, _ := leaderOf(t, c, 0)
