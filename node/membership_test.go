@@ -372,3 +372,25 @@ func TestWipedAgainAndAgain(t *testing.T) {
 		t.Errorf("seed %d: %d of %d acknowledged writes", seed, got, acked)
 	}
 }
+
+// The node that created the cluster lost its disk before anybody had its first entry.
+func TestANodeThatWaitsForADeadCreatorSaysSo(t *testing.T) {
+	var log bytes.Buffer
+	c := newTownship(t, 1, func(o *Options) { o.Logger = zerolog.New(&log) })
+	c.leader()
+	c.pass(30 * time.Second)
+	if log.Len() == 0 || strings.Contains(log.String(), "nothing was stored") {
+		t.Fatalf("a node with a leader: %s", log.String())
+	}
+	invited := &member{c: c, id: 2, storage: newFakeStorage(), members: []op.Member{{ID: 9, Name: "n9"}}}
+	c.members = append(c.members, invited)
+	invited.start()
+	c.pass(9 * time.Second)
+	if strings.Contains(log.String(), "nothing was stored") {
+		t.Error("it has no patience")
+	}
+	c.pass(13 * time.Second)
+	if got := strings.Count(log.String(), "empty their data directories"); got != 2 {
+		t.Errorf("%d warnings in 22 s: %s", got, log.String())
+	}
+}
