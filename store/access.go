@@ -27,6 +27,10 @@ func (m *machine) read(
 	case isAbsent:
 		return nil, false, nil
 	}
+	if kept, hit := m.state.rows.base((*scratch)[:0], hash, storeKey); hit {
+		*scratch = kept
+		return kept[:min(len(kept), limit)], true, nil
+	}
 	stored, closer, err := m.db.Get(storeKey)
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):

@@ -18,6 +18,7 @@ import (
 // each read, and this one is beside it lost in the noise.
 type database struct {
 	db       *pebble.DB
+	rows     *rows
 	path     string
 	retiring *retiring
 
@@ -33,8 +34,8 @@ type database struct {
 const gone = math.MinInt64 / 2
 
 // newDatabase returns a database to which its maker has a reference.
-func newDatabase(db *pebble.DB, path string, r *retiring) *database {
-	d := &database{db: db, path: path, retiring: r, flushing: make(chan struct{}, 1)}
+func newDatabase(db *pebble.DB, rowBytes int64, path string, r *retiring) *database {
+	d := &database{db: db, rows: newRows(rowBytes), path: path, retiring: r, flushing: make(chan struct{}, 1)}
 	d.position.Store(&position{})
 	d.refs.Store(1)
 	return d

@@ -239,9 +239,11 @@ func (m *machine) commit() error {
 	if err := m.batch.Set([]byte{sysPosition}, reached.append(nil), nil); err != nil {
 		return err
 	}
+	m.state.rows.begin(&m.overlay)
 	if err := m.db.Apply(m.batch, pebble.NoSync); err != nil {
 		return m.fuse.blow(fmt.Errorf("write state: %w", err))
 	}
+	m.state.rows.end(&m.overlay, m.batch.Repr())
 	// In this order: whoever sees the position finds at least its state. See liveView.
 	m.state.position.Store(&reached)
 	m.publish()

@@ -55,6 +55,9 @@ type Options struct {
 	// CacheBytes is the cache of uncompressed blocks of state/, beside its memtables. Default 128
 	// MB.
 	CacheBytes int64
+	// RowBytes is for the records that were written last, which reads find there without a search.
+	// At the limit the oldest are dropped. Default 128 MB.
+	RowBytes int64
 	// TailBytesMax bounds the entries that Restored holds in memory. Default 4 MB.
 	TailBytesMax int
 	// CompactBytesMin is how much of the log must be dead before Compact does anything: each
@@ -67,6 +70,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.LogMemTableBytes, 128<<20)
 	setDefault(&o.StateMemTableBytes, 32<<20)
 	setDefault(&o.CacheBytes, 128<<20)
+	setDefault(&o.RowBytes, 128<<20)
 	setDefault(&o.TailBytesMax, 4<<20)
 	setDefault(&o.CompactBytesMin, 4<<20)
 	if o.FS == nil {

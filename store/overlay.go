@@ -22,8 +22,8 @@ import (
 // Invariant: while a batch is in the making, a key that the batch has written or deleted since the
 // last flush of its database is in the table, with what was written last.
 type overlay struct {
-	slots      []slot // a power of two
-	used       int
+	slots      []slot   // a power of two
+	written    []uint32 // those in use
 	generation uint32
 	flushes    uint32               // of this batch
 	flushedAt  [op.Databases]uint32 // the last of them that took the database; 0: none
@@ -50,7 +50,7 @@ func (o *overlay) reset() {
 	if o.generation++; o.generation == 0 || len(o.slots) > overlaySlotsKept || o.slots == nil {
 		o.slots, o.generation = make([]slot, overlaySlotsMin), 1
 	}
-	o.used, o.flushes = 0, 0
+	o.written, o.flushes = o.written[:0], 0
 	o.flushedAt = [op.Databases]uint32{}
 }
 
@@ -66,7 +66,7 @@ const (
 // find looks storeKey up. data is the batch's memory; the value points into it.
 func (o *overlay) find(hash uint64, storeKey, data []byte) (value []byte, k knowledge) {
 	hidden := o.flushedBefore(storeKey[0])
-	s := o.slotOf(hash, storeKey, data)
+	s := &o.slots[o.slotOf(hash, storeKey, data)]
 	switch {
 	case s.generation == o.generation && s.flushes >= hidden && s.valueAt != 0:
 		return data[s.valueAt : s.valueAt+s.valueBytes], isPresent
@@ -84,13 +84,13 @@ func (o *overlay) flushedBefore(first byte) uint32 {
 	return 0
 }
 
-// slotOf returns the slot of storeKey, or the empty one where it belongs.
-func (o *overlay) slotOf(hash uint64, storeKey, data []byte) *slot {
+// slotOf finds the slot of storeKey, or the empty one where it belongs.
+func (o *overlay) slotOf(hash uint64, storeKey, data []byte) (at uint64) {
 	mask := uint64(len(o.slots) - 1)
-	for at := hash & mask; ; at = (at + 1) & mask {
+	for at = hash & mask; ; at = (at + 1) & mask {
 		s := &o.slots[at]
 		if s.generation != o.generation || s.hash == hash && s.holds(storeKey, data) {
-			return s
+			return at
 		}
 	}
 }
@@ -112,14 +112,15 @@ func (o *overlay) put(hash uint64, data []byte, keyBytes, valueBytes int, delete
 		written.keyAt -= uint32(valueBytes + uvarintBytes(uint64(valueBytes)))
 	}
 	key := data[written.keyAt : written.keyAt+written.keyBytes]
-	s := o.slotOf(hash, key, data)
-	if s.generation != o.generation {
-		if o.used++; 2*o.used > len(o.slots) {
+	at := o.slotOf(hash, key, data)
+	if o.slots[at].generation != o.generation {
+		if 2*(len(o.written)+1) > len(o.slots) {
 			o.grow(data)
-			s = o.slotOf(hash, key, data)
+			at = o.slotOf(hash, key, data)
 		}
+		o.written = append(o.written, uint32(at))
 	}
-	*s = written
+	o.slots[at] = written
 }
 
 // uvarintBytes is the length of the varint that stands before a value in a batch.
@@ -131,10 +132,10 @@ func uvarintBytes(n uint64) int {
 func (o *overlay) grow(data []byte) {
 	old := o.slots
 	o.slots = make([]slot, 2*len(old))
-	for i := range old {
-		if s := &old[i]; s.generation == o.generation {
-			*o.slotOf(s.hash, data[s.keyAt:s.keyAt+s.keyBytes], data) = *s
-		}
+	for i, was := range o.written {
+		s := &old[was]
+		at := o.slotOf(s.hash, data[s.keyAt:s.keyAt+s.keyBytes], data)
+		o.slots[at], o.written[i] = *s, uint32(at)
 	}
 }
 
@@ -150,10 +151,9 @@ func (o *overlay) flush(db uint8) {
 
 // each visits what the batch has put into db, and not deleted or flushed since.
 func (o *overlay) each(db uint8, data []byte, visit func(storeKey, value []byte)) {
-	for i := range o.slots {
-		s := &o.slots[i]
-		if s.generation == o.generation && s.valueAt != 0 && data[s.keyAt] == db &&
-			s.flushes >= o.flushedBefore(db) {
+	for _, at := range o.written {
+		s := &o.slots[at]
+		if s.valueAt != 0 && data[s.keyAt] == db && s.flushes >= o.flushedBefore(db) {
 			visit(data[s.keyAt:s.keyAt+s.keyBytes], data[s.valueAt:s.valueAt+s.valueBytes])
 		}
 	}

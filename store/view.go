@@ -34,39 +34,54 @@ func (d *database) stableView() *stableView {
 	return v
 }
 
-// viewScratch is a buffer for one storeKey.
-type viewScratch struct{ key []byte }
+// viewScratch is a buffer for one storeKey, and one for its record.
+type viewScratch struct{ key, value []byte }
 
 var viewScratches = sync.Pool{New: func() any { return new(viewScratch) }}
 
 // lookup reads the record of a key, as of a log time, and hands it to visit, which must not keep
 // it.
 func lookup(
-	r pebble.Reader, now raftcore.LogTime, db uint8, key []byte, visit func(record),
+	from source, now raftcore.LogTime, db uint8, key []byte, visit func(record),
 ) error {
 	scratch := viewScratches.Get().(*viewScratch)
 	defer viewScratches.Put(scratch)
-	scratch.key = placeOf(db, key).append(scratch.key[:0])
-	_, err := get(r, scratch.key, "the state", func(value []byte) error {
+	p := placeOf(db, key)
+	scratch.key = p.append(scratch.key[:0])
+	visitValue := func(value []byte) error {
 		found, err := parseRecord(value)
 		if found = found.at(uint64(now)); found.exists() {
 			visit(found)
 		}
 		return err
-	})
+	}
+	if from.rows != nil {
+		var hit bool
+		scratch.value, hit = from.rows.get(scratch.value[:0], p.prefix, scratch.key)
+		if hit {
+			return visitValue(scratch.value)
+		}
+	}
+	_, err := get(from.db, scratch.key, "the state", visitValue)
 	return err
+}
+
+// source is what a view reads.
+type source struct {
+	db   pebble.Reader
+	rows *rows // beside db; nil: none
 }
 
 // fetch is op.View.Get over a reader.
 func fetch(
-	r pebble.Reader, now raftcore.LogTime, db uint8, key, buf []byte,
+	r source, now raftcore.LogTime, db uint8, key, buf []byte,
 ) (v op.Value, err error) {
 	err = lookup(r, now, db, key, func(found record) { v = valueOf(found, buf) })
 	return v, err
 }
 
 func fetchHead(
-	r pebble.Reader, now raftcore.LogTime, db uint8, key []byte,
+	r source, now raftcore.LogTime, db uint8, key []byte,
 ) (v op.Value, bodyBytes int, err error) {
 	err = lookup(r, now, db, key, func(found record) {
 		v, bodyBytes = headOf(found)
@@ -104,12 +119,12 @@ func (v *liveView) LogTime() uint64 { return uint64(v.position.Load().stamp) }
 
 func (v *liveView) Get(db uint8, key, buf []byte) (op.Value, error) {
 	now := v.position.Load().stamp
-	return fetch(v.db, now, db, key, buf)
+	return fetch(source{v.db, v.rows}, now, db, key, buf)
 }
 
 func (v *liveView) Head(db uint8, key []byte) (op.Value, int, error) {
 	now := v.position.Load().stamp
-	return fetchHead(v.db, now, db, key)
+	return fetchHead(source{v.db, v.rows}, now, db, key)
 }
 
 // Count has to see one state, which only a stable view does.
@@ -142,14 +157,14 @@ func (v *stableView) Get(db uint8, key, buf []byte) (op.Value, error) {
 	if v.err != nil {
 		return op.Value{}, v.err
 	}
-	return fetch(v.snapshot, v.position.stamp, db, key, buf)
+	return fetch(source{db: v.snapshot}, v.position.stamp, db, key, buf)
 }
 
 func (v *stableView) Head(db uint8, key []byte) (op.Value, int, error) {
 	if v.err != nil {
 		return op.Value{}, 0, v.err
 	}
-	return fetchHead(v.snapshot, v.position.stamp, db, key)
+	return fetchHead(source{db: v.snapshot}, v.position.stamp, db, key)
 }
 
 func (v *stableView) Count(db uint8) (keys, expires int64, err error) {

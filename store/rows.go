@@ -1,0 +1,265 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+
+	"kelek/store/op"
+)
+
+// rows keeps the records that were written last in memory, by storeKey, beside the database that
+// has them. A read of a memtable goes down a skiplist, and a large one is some eighteen levels of
+// cache misses; a read of this is two. It is filled by writes alone: what readers found would have
+// to be kept from overwriting what the applier has written meanwhile.
+//
+// A reader must not be told of a state that others do not see yet, nor be told of an old one when
+// others have seen the next. So while a batch becomes visible in the database, the keys in it are
+// pending, and whoever reads them asks the database:
+//
+//	applier:  mark keys pending    database shows the batch    rows take it    clear the marks
+//	reader:   look at the mark, then read the rows
+//
+// A reader that saw no mark began before the database showed the batch, or after the rows had
+// taken it. In the first case it may be told of the state before; it began when nobody had seen
+// the next one.
+//
+// Marks are bits by hash; another key with the same bit costs a read of the database.
+type rows struct {
+	shards  [rowShards]rowShard
+	pending [pendingBits / 64]atomic.Uint64
+	all     atomic.Bool // a flush of a database is becoming visible
+}
+
+const (
+	pendingBits = 1 << 12
+	// rowBytesMax is the largest record, with its key, that is kept.
+	rowBytesMax = 4 << 10
+	// rowShards is a power of two, so that readers seldom wait for the applier.
+	rowShards = 64
+	rowWays   = 4
+	// ringBytesMin is what a shard begins with; it doubles until it has its share.
+	ringBytesMin = 8 << 10
+	// ringBytesPerRef is how many bytes of a ring there are for one reference to it.
+	ringBytesPerRef = 64
+)
+
+func newRows(bytesMax int64) *rows {
+	r := &rows{}
+	share := int(bytesMax) / rowShards
+	for i := range r.shards {
+		r.shards[i].bytesMax = max(ringBytesMin, share/ringBytesMin*ringBytesMin)
+	}
+	return r
+}
+
+// get appends the record of storeKey to dst. False: ask the database.
+func (r *rows) get(dst []byte, hash uint64, storeKey []byte) ([]byte, bool) {
+	word, bit := markOf(hash)
+	if r.all.Load() || r.pending[word].Load()&bit != 0 {
+		return dst, false
+	}
+	return r.shardOf(hash).get(dst, hash, storeKey)
+}
+
+// base is get for the applier, before what it writes.
+func (r *rows) base(dst []byte, hash uint64, storeKey []byte) ([]byte, bool) {
+	return r.shardOf(hash).get(dst, hash, storeKey)
+}
+
+// The low bits of an order prefix are its hash. markOf, shardOf, tag and set share them out.
+func markOf(hash uint64) (word int, bit uint64) {
+	n := hash % pendingBits
+	return int(n / 64), 1 << (n % 64)
+}
+
+func (r *rows) shardOf(hash uint64) *rowShard { return &r.shards[hash%rowShards] }
+
+// begin marks what o has written, before the database shows it.
+func (r *rows) begin(o *overlay) {
+	if o.flushes > 0 {
+		r.all.Store(true)
+	}
+	for _, at := range o.written {
+		word, bit := markOf(o.slots[at].hash)
+		r.pending[word].Or(bit)
+	}
+}
+
+// end takes what o has written, and clears the marks. data is the batch's memory.
+func (r *rows) end(o *overlay, data []byte) {
+	if o.flushes > 0 {
+		for i := range r.shards {
+			r.shards[i].reset()
+		}
+	}
+	for _, at := range o.written {
+		s := &o.slots[at]
+		key := data[s.keyAt : s.keyAt+s.keyBytes]
+		switch {
+		case key[0] >= op.Databases: // the machine's own
+		case s.valueAt == 0, s.keyBytes+s.valueBytes > rowBytesMax,
+			s.flushes < o.flushedBefore(key[0]):
+			r.shardOf(s.hash).drop(s.hash, key)
+		default:
+			r.shardOf(s.hash).put(s.hash, key, data[s.valueAt:s.valueAt+s.valueBytes])
+		}
+	}
+	for _, at := range o.written {
+		word, bit := markOf(o.slots[at].hash)
+		r.pending[word].And(^bit)
+	}
+	r.all.Store(false)
+}
+
+// rowShard is a ring of records, the oldest of which are overwritten, and a table of references
+// into it, in sets of rowWays. There are no pointers, so the collector looks at neither.
+//
+// A position counts all bytes that were ever written; a record at position p is at p modulo the
+// length of the ring, in one piece, and is there until head is more than that length past it. A
+// reference is a position and 16 bits of the hash. Zero is none: nothing is at position 0.
+type rowShard struct {
+	mu       sync.RWMutex
+	refs     []uint64 // sets of rowWays; a power of two of them
+	ring     []byte
+	head     uint64 // where the next record goes
+	bytesMax int
+}
+
+// A record, integers in the machine's order since nothing leaves it:
+//
+//	0         8           10            12
+//	+---------+-----------+-------------+-----+-------+
+//	| hash    | key bytes | value bytes | key | value |
+//	+---------+-----------+-------------+-----+-------+
+const rowHeadSize = 12
+
+const refTagBits = 16
+
+func refOf(hash, position uint64) uint64 { return position<<refTagBits | tagOf(hash) }
+
+func tagOf(hash uint64) uint64 { return hash >> 6 & (1<<refTagBits - 1) }
+
+// set returns the references that may be of a hash.
+func (s *rowShard) set(hash uint64) []uint64 {
+	if len(s.refs) == 0 {
+		return nil
+	}
+	at := int(hash>>(6+refTagBits)) % (len(s.refs) / rowWays) * rowWays
+	return s.refs[at : at+rowWays]
+}
+
+// record returns the key and the value that ref stands for, unless they are overwritten.
+func (s *rowShard) record(ref uint64) (key, value []byte, ok bool) {
+	position := ref >> refTagBits
+	if position == 0 || s.head-position > uint64(len(s.ring)) {
+		return nil, nil, false
+	}
+	b := s.ring[position%uint64(len(s.ring)):]
+	keyBytes := int(binary.NativeEndian.Uint16(b[8:]))
+	valueBytes := int(binary.NativeEndian.Uint16(b[10:]))
+	b = b[rowHeadSize : rowHeadSize+keyBytes+valueBytes]
+	return b[:keyBytes], b[keyBytes:], true
+}
+
+// find returns the place of the reference to a key, and its value.
+func (s *rowShard) find(hash uint64, storeKey []byte) (ref *uint64, value []byte) {
+	set := s.set(hash)
+	for i := range set {
+		if set[i]&(1<<refTagBits-1) != tagOf(hash) {
+			continue
+		}
+		if key, value, ok := s.record(set[i]); ok && bytes.Equal(key, storeKey) {
+			return &set[i], value
+		}
+	}
+	return nil, nil
+}
+
+func (s *rowShard) get(dst []byte, hash uint64, storeKey []byte) ([]byte, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	ref, value := s.find(hash, storeKey)
+	return append(dst, value...), ref != nil
+}
+
+func (s *rowShard) drop(hash uint64, storeKey []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ref, _ := s.find(hash, storeKey); ref != nil {
+		*ref = 0
+	}
+}
+
+func (s *rowShard) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refs, s.ring, s.head = nil, nil, 0
+}
+
+// put keeps a record. One of the same length takes the place of the last.
+func (s *rowShard) put(hash uint64, storeKey, value []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ref, last := s.find(hash, storeKey)
+	if ref != nil && len(last) == len(value) {
+		copy(last, value)
+		return
+	}
+	if ref != nil {
+		*ref = 0
+	}
+	position := s.reserve(rowHeadSize + len(storeKey) + len(value))
+	b := s.ring[position%uint64(len(s.ring)):]
+	binary.NativeEndian.PutUint64(b, hash)
+	binary.NativeEndian.PutUint16(b[8:], uint16(len(storeKey)))
+	binary.NativeEndian.PutUint16(b[10:], uint16(len(value)))
+	copy(b[rowHeadSize+copy(b[rowHeadSize:], storeKey):], value)
+	s.refer(hash, position)
+}
+
+// refer takes the reference of a set that is the oldest, or none.
+func (s *rowShard) refer(hash, position uint64) {
+	set := s.set(hash)
+	oldest := 0
+	for i := range set {
+		if set[i]>>refTagBits < set[oldest]>>refTagBits {
+			oldest = i
+		}
+	}
+	set[oldest] = refOf(hash, position)
+}
+
+// reserve moves head past the next record and returns where that is.
+func (s *rowShard) reserve(size int) (position uint64) {
+	for {
+		end := uint64(len(s.ring))
+		if s.head+uint64(size) <= end || len(s.ring) == s.bytesMax {
+			break
+		}
+		s.grow()
+	}
+	length := uint64(len(s.ring))
+	if at := s.head % length; at+uint64(size) > length {
+		s.head += length - at
+	}
+	position = s.head
+	s.head += uint64(size)
+	return position
+}
+
+// grow doubles a ring that is full for the first time: until then positions are places.
+func (s *rowShard) grow() {
+	ring := make([]byte, min(max(2*len(s.ring), ringBytesMin), s.bytesMax))
+	copy(ring, s.ring)
+	s.ring = ring
+	s.head = max(s.head, 1)
+	old := s.refs
+	s.refs = make([]uint64, len(ring)/ringBytesPerRef)
+	for _, ref := range old {
+		if position := ref >> refTagBits; position != 0 {
+			s.refer(binary.NativeEndian.Uint64(ring[position:]), position)
+		}
+	}
+}

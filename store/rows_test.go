@@ -1,0 +1,190 @@
+package store
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"kelek/store/op"
+)
+
+// TestRowShardAgainstAMap: what a shard returns is what was put last, whatever was dropped,
+// overwritten in place, or pushed out by a full ring and full sets.
+func TestRowShardAgainstAMap(t *testing.T) {
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		s := rowShard{bytesMax: ringBytesMin << (seed % 4)}
+		model := map[string]string{}
+		hits := 0
+		for i := range 20_000 {
+			key := fmt.Sprint("key", random.IntN(1500))
+			hash := hashOf([]byte(key)) >> (seed % 3 * 20) // few bits: sets and tags collide
+			switch random.IntN(8) {
+			case 0:
+				s.drop(hash, []byte(key))
+				delete(model, key)
+			case 1, 2, 3:
+				value := strings.Repeat(key[3:], random.IntN(1+random.IntN(60)))
+				s.put(hash, []byte(key), []byte(value))
+				model[key] = value
+			default:
+				got, hit := s.get(nil, hash, []byte(key))
+				if want, is := model[key]; hit && (!is || string(got) != want) {
+					t.Fatalf("seed %d: %s is %q, want %q (%v)", seed, key, got, want, is)
+				}
+				if hit {
+					hits++
+				}
+			}
+			if i < 10_000 && random.IntN(4000) == 0 {
+				s.reset()
+				model = map[string]string{}
+			}
+		}
+		if len(s.ring) != s.bytesMax || hits < 50 {
+			t.Errorf("seed %d: ring of %d bytes, want %d; %d hits", seed, len(s.ring), s.bytesMax, hits)
+		}
+	}
+}
+
+// TestRowsNeverGoBack: readers of live views, which find most in the rows, and of stable ones, which
+// read the database, see a counter grow, whoever looks: what one of them has seen, a view that is
+// opened later shows.
+func TestRowsNeverGoBack(t *testing.T) {
+	r := newReplica(t, smallOptions(t, vfs.NewMem()))
+	const keys, rounds = 8, 400
+	var readers sync.WaitGroup
+	stop := make(chan struct{})
+	var mu sync.Mutex
+	var seen [keys]int64
+	look := func(stable bool, k int) error {
+		mu.Lock()
+		least := seen[k]
+		mu.Unlock()
+		view := r.s.View(stable)
+		defer view.Close()
+		value, err := view.Get(0, []byte{byte(k)}, nil)
+		if err != nil || value.Type == op.TypeNone {
+			return err
+		}
+		var n int64
+		if _, err := fmt.Sscan(string(value.Bytes), &n); err != nil {
+			return err
+		}
+		if n < least {
+			return fmt.Errorf("key %d is %d after %d was seen (stable: %v)", k, n, least, stable)
+		}
+		mu.Lock()
+		seen[k] = max(seen[k], n)
+		mu.Unlock()
+		return nil
+	}
+	for reader := range 4 {
+		readers.Add(1)
+		go func() {
+			defer readers.Done()
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := look(reader%2 == 0, i%keys); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}()
+	}
+	for range rounds {
+		var ops []op.Op
+		for k := range keys {
+			ops = append(ops, op.Op{Code: op.CodeAdd, Key: []byte{byte(k)}, Delta: 1})
+		}
+		r.must(r.commit(nil, r.proposal(ops...)))
+	}
+	close(stop)
+	readers.Wait()
+	r.must(r.s.Close())
+}
+
+// TestRowsFollowTheState: SET, DEL, FLUSHDB, expiry by purge and a value too large for the rows, each
+// read back live and stable.
+func TestRowsFollowTheState(t *testing.T) {
+	r := newReplica(t, smallOptions(t, vfs.NewMem()))
+	key := []byte("k")
+	check := func(want string) {
+		t.Helper()
+		for _, stable := range []bool{false, true} {
+			view := r.s.View(stable)
+			value, err := view.Get(0, key, nil)
+			r.must(err)
+			view.Close()
+			if string(value.Bytes) != want || (value.Type == op.TypeNone) != (want == "") {
+				t.Errorf("stable %v: %d bytes of type %v, want %d", stable, len(value.Bytes), value.Type,
+					len(want))
+			}
+		}
+	}
+	put := func(value string) op.Op { return put("k", value) }
+	large := strings.Repeat("x", 2*rowBytesMax)
+	for _, step := range []struct {
+		ops  []op.Op
+		want string
+	}{
+		{[]op.Op{put("a")}, "a"},
+		{[]op.Op{put("b"), put("c")}, "c"},
+		{[]op.Op{put(large)}, large},
+		{[]op.Op{put("d")}, "d"},
+		{[]op.Op{{Code: op.CodeDelete, Args: [][]byte{key}}}, ""},
+		{[]op.Op{put("e"), {Code: op.CodeFlush, DB: 0}}, ""},
+		{[]op.Op{{Code: op.CodeFlush, DB: op.AllDatabases}, put("f")}, "f"},
+		{[]op.Op{{Code: op.CodeAppend, Key: key, Value: []byte("g")}}, "fg"},
+		{[]op.Op{{Code: op.CodeFlush, DB: 1}}, "fg"},
+	} {
+		r.must(r.commit(nil, r.proposal(step.ops...)))
+		check(step.want)
+	}
+	if _, hit := r.s.machine.state.rows.base(nil, placeOf(0, key).prefix,
+		placeOf(0, key).append(nil)); hit {
+		t.Error("a flush of one database empties the rows of all: this is not so any more")
+	}
+	r.must(r.s.Close())
+}
+
+// BenchmarkGetOfMany reads keys of a large memtable: what is in the rows, and what is not.
+func BenchmarkGetOfMany(b *testing.B) {
+	for name, bytes := range map[string]int64{"rows": 128 << 20, "memtable": 1} {
+		b.Run(name, func(b *testing.B) {
+			o := smallOptions(b, vfs.NewMem())
+			o.RowBytes, o.StateMemTableBytes = bytes, 64<<20
+			r := newReplica(b, o)
+			const keys = 200_000
+			for first := 0; first < keys; first += 1000 {
+				var ops []op.Op
+				for k := first; k < first+1000; k++ {
+					ops = append(ops, op.Op{Code: op.CodePut, Key: fmt.Appendf(nil, "key:%012d", k),
+						Value: make([]byte, 64)})
+				}
+				r.must(r.commit(nil, r.proposal(ops...)))
+			}
+			view := r.s.View(false)
+			defer view.Close()
+			var buf, key []byte
+			random := rand.New(rand.NewPCG(1, 1))
+			b.ResetTimer()
+			for range b.N {
+				key = fmt.Appendf(key[:0], "key:%012d", random.IntN(keys))
+				value, err := view.Get(0, key, buf[:0])
+				if err != nil || len(value.Bytes) != 64 {
+					b.Fatal(err, len(value.Bytes))
+				}
+				buf = value.Bytes
+			}
+		})
+	}
+}
