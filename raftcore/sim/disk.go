@@ -244,7 +244,7 @@ func (d *disk) crash(g *rand.Rand) (torn bool) {
 	for i := range d.pending {
 		d.recycle(&d.pending[i])
 	}
-	if g.IntN(2) == 0 {
+	if g.IntN(4) == 0 {
 		d.stage = stage{}
 	}
 	*d = disk{

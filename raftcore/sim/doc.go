@@ -27,13 +27,15 @@
 //	changes.go   changes of membership
 //	checker.go   the invariants; claims.go: of messages and answers; configs.go: of configurations;
 //	             audit.go: the slow ones
+//	shrink.go    failing runs made small; script.go: runs as text
 //
 // # How
 //
 // The seed feeds one generator per concern (set-up, network, disk, faults, clients, cores), so that
 // a change to one does not shift the decisions of the others; and each fault has one of its own.
 // Every decision is drawn when an event is scheduled. A rolling hash over (time, node, event, effects) tells whether two runs are
-// the same; TestSameSeedSameRun compares four, one of them without the garbage collector.
+// the same; TestSameSeedSameRun compares some, one of them without the garbage collector, and can
+// write them down for comparison with another build or setting.
 //
 // A run has four phases. In the first everything fails at the rates that the profile has drawn.
 // Then the faults end, and a random quorum of every configuration that may yet be in force is
@@ -110,7 +112,8 @@
 //	16  An idle cluster keeps its leader and sends heartbeats only, at the configured rate. *
 //
 // Invariant 10 is linearizability, without a search: every answer is an index of one log, so it is
-// enough that indexes agree with real time.
+// enough that indexes agree with real time. Some histories are judged by porcupine as well, which
+// knows nothing of logs.
 //
 // # Planted bugs
 //
@@ -121,22 +124,29 @@
 //
 //	go test -tags mutants ./raftcore/sim -run TestPlantedBugs -v
 //
+// MUTATIONS.md, which that test writes when it is run with -rewrite, lists them and how many events
+// each took.
+//
 // # When a seed fails
 //
 // The failure prints the command that repeats it and the last lines of its trace; -lines 0 prints
-// all of them. Add the seed to testdata/seeds.txt, with the reason, when it is fixed. New seeds for
+// all of them. TestSeeds also makes it small: it leaves out noises, kinds of faults, half of the
+// time, and then fault by fault, as long as the same invariant breaks. What remains is printed as a
+// script, for -script FILE: faults do not share a generator, so each can be left out or moved by
+// hand. Add the seed to testdata/seeds.txt, with the reason, when it is fixed. New seeds for
 // as long as one likes: go test ./raftcore/sim -run TestSeeds -minutes 60 -timeout 0 -v; -v tells
 // in the end what the runs have met.
 //
 // # Designs considered
 //
 // Real goroutines under a scheduler that controls them find races of the node, and cannot be
-// repeated to the bit, nor at a million events per second: that is another tier's work. Checking
-// histories with a linearizability checker is exponential in the worst case, and was not needed.
+// repeated to the bit, nor at a million events per second: that is another tier's work. Checking all
+// histories with a linearizability checker is exponential in the worst case: one in
+// twenty-five is enough for a second opinion.
 //
 // # What it does not do
 //
-// Learners are never too far behind for a promotion, since PromoteSlack is more than a run's log. No
-// shrinking of failures. It says nothing about the real disk, the real network
+// Learners are never too far behind for a promotion, since PromoteSlack is more than a run's log. It
+// says nothing about the real disk, the real network
 // or the real loop.
 package sim

@@ -234,6 +234,7 @@ func membershipStorm(g *rand.Rand, k *knobs) {
 // snapshotStorm is where members fall behind what is compacted, again and again, and where leaders
 // change and nodes crash while they are brought forward.
 func snapshotStorm(g *rand.Rand, k *knobs) {
+	k.snapshotParts = pick(g, 2, 12, 24)
 	k.every[compactFault] = between(g, k.election/8, k.election)
 	k.every[flushFault] = k.election / 8
 	k.every[snapshotFault] = between(g, k.election/4, 4*k.election)
@@ -241,8 +242,8 @@ func snapshotStorm(g *rand.Rand, k *knobs) {
 	k.lasts[crashFault] = between(g, k.election/2, 4*k.election)
 	k.every[partitionFault] = between(g, k.election, 4*k.election)
 	k.lasts[partitionFault] = between(g, k.election/2, 4*k.election)
-	if g.IntN(2) == 0 {
-		changing(k, between(g, k.election, 4*k.election))
+	if g.IntN(3) > 0 {
+		changing(k, between(g, k.election/2, 2*k.election))
 	}
 }
 

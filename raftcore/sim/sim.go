@@ -13,6 +13,7 @@ type Case struct {
 	Seed      uint64
 	Profile   string
 	Overrides Overrides
+	History   bool              // keep what clients asked and were told
 	Trace     func(line string) // nil: no trace, which costs nothing
 }
 
@@ -24,8 +25,9 @@ type Result struct {
 	Hash    uint64 // over every event and every effect, in order
 	Virtual raftcore.Instant
 	Stats   Stats
-	Strikes []Strike   // all faults, in order
-	Failure *Violation // nil: all invariants held
+	Strikes []Strike    // all faults, in order
+	History []operation // when asked for
+	Failure *Violation  // nil: all invariants held
 }
 
 // Stats counts what a run met, so that a test can prove that the faults happen.
@@ -84,11 +86,14 @@ type streams struct {
 	strikePCG *rand.PCG
 }
 
-func newStreams(seed uint64) streams {
-	stream := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, n)) }
+func newStreams(seed, salt uint64) streams {
+	stream := func(n, salt uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, n^salt<<32)) }
 	pcg := rand.NewPCG(seed, 8)
-	return streams{stream(1), stream(2), stream(3), stream(4), stream(5), stream(6), stream(7),
-		rand.New(pcg), pcg}
+	return streams{
+		setup: stream(1, 0), network: stream(2, salt), disk: stream(3, salt), faults: stream(4, 0),
+		clients: stream(5, salt), seeds: stream(6, salt), heal: stream(7, 0),
+		strike: rand.New(pcg), strikePCG: pcg,
+	}
 }
 
 // phase of a run.
@@ -142,14 +147,18 @@ type World struct {
 func Run(c Case) Result {
 	w := newWorld(c)
 	failure := w.play()
-	return Result{
+	r := Result{
 		Case: c, Nodes: len(w.nodes), Events: w.events, Hash: w.hash, Virtual: w.now,
 		Stats: w.stats, Strikes: w.strikes, Failure: failure,
 	}
+	if c.History {
+		r.History = w.clients.ops[1:]
+	}
+	return r
 }
 
 func newWorld(c Case) *World {
-	w := &World{run: c, profile: profileByName(c.Profile), rng: newStreams(c.Seed)}
+	w := &World{run: c, profile: profileByName(c.Profile), rng: newStreams(c.Seed, uint64(c.Overrides.Salt))}
 	w.knobs = drawKnobs(w.rng.setup, w.profile)
 	c.Overrides.adjust(&w.knobs)
 	w.runnable, w.striking = eventTable, &faults
@@ -242,7 +251,11 @@ func (w *World) play() (failure *Violation) {
 	for w.phase != done {
 		e := w.heap.pop()
 		w.now = e.at
-		if w.phase == faulty && (w.now >= w.knobs.duration || len(w.clients.ops) > opsMax) {
+		over := w.phase != faulty || w.now >= w.knobs.duration || len(w.clients.ops) > opsMax
+		if over && e.kind == evFault {
+			continue // it comes too late, and is no part of the run
+		}
+		if over && w.phase == faulty {
 			w.heal()
 		}
 		w.take(&e)
@@ -320,7 +333,7 @@ func (w *World) violationOf(r any) *Violation {
 const (
 	fullCheckEvery = 1000
 	cloneEvery     = 10 * fullCheckEvery
-	eventsMax      = 3_000_000
+	eventsMax      = 1_000_000
 	// opsMax ends the faulty phase of a run with fast clients, so that all runs are alike in length.
 	opsMax = 6_000
 	// foundersMax is the largest cluster that any profile founds, nodesMax what it may become with

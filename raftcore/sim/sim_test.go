@@ -18,6 +18,9 @@ var (
 	seedsFlag   = flag.Int("seeds", 0, "how many seeds to run; 0: as many as take a few seconds")
 	minutesFlag = flag.Float64("minutes", 0, "run new seeds for this long")
 	profileFlag = flag.String("profile", "", "run only this profile")
+	scriptFlag  = flag.String("script", "", "run this script only, with a trace of its end")
+	hashesFlag  = flag.String("hashes", "", "write the hashes of some runs to this file")
+	shrinkFlag  = flag.Int("shrink", 300, "how many runs may be spent on making a failing one smaller")
 	linesFlag   = flag.Int("lines", 60, "lines of trace that a failing run prints; 0: all")
 )
 
@@ -30,24 +33,13 @@ func caseOf(n uint64) Case {
 	if *profileFlag != "" {
 		profile = *profileFlag
 	}
-	return Case{Seed: n, Profile: profile}
+	return Case{Seed: n, Profile: profile, History: n%judgeEvery == 0}
 }
 
 // report describes a failed run: what broke, how to repeat it, and how it came to that. The run is
 // repeated for the trace, which costs nothing while nobody wants it.
 func report(r Result) string {
-	var lines []string
-	c := r.Case
-	c.Trace = func(line string) {
-		lines = append(lines, line)
-		if *linesFlag > 0 && len(lines) > 2**linesFlag {
-			lines = append(lines[:0], lines[len(lines)-*linesFlag:]...)
-		}
-	}
-	again := Run(c)
-	if *linesFlag > 0 {
-		lines = lines[max(0, len(lines)-*linesFlag):]
-	}
+	again, lines := Run(r.Case), story(r.Case)
 	profile := profileByName(r.Case.Profile)
 	text := fmt.Sprintf("%s\n%d nodes, %s: %s; repeat with\n  go test ./raftcore/sim "+
 		"-run 'TestSeeds$' -seed %d -profile %s\n%s\n%s", r.Failure, r.Nodes, profile.Name,
@@ -84,8 +76,8 @@ func runMany(next func(n uint64) (Case, bool), take func(Result)) {
 
 // TestSeeds is the simulator: many seeds, all invariants, and proof that the faults really struck.
 func TestSeeds(t *testing.T) {
-	if *seedFlag != 0 {
-		if r := Run(caseOf(*seedFlag)); r.Failure != nil {
+	if *seedFlag != 0 || *scriptFlag != "" {
+		if r := Run(single(t)); r.Failure != nil {
 			t.Fatal(report(r))
 		}
 		return
@@ -103,7 +95,8 @@ func TestSeeds(t *testing.T) {
 		first = uint64(time.Now().UnixNano())
 	}
 	var total Stats
-	var events, failures, runs uint64
+	var events, failures, runs, judged uint64
+	undecided := 0
 	var virtual float64
 	begun := time.Now()
 	runMany(func(n uint64) (Case, bool) {
@@ -116,15 +109,66 @@ func TestSeeds(t *testing.T) {
 		virtual += float64(r.Virtual) / 1e9
 		if r.Failure != nil {
 			failures++
-			t.Error(report(r))
+			t.Errorf("%s\nsmaller, as a script for -script FILE:\n%s", report(r), shrunk(r))
+		} else if r.Case.History {
+			wrong, some := judge(r.History)
+			judged++
+			if undecided += some; wrong != nil {
+				failures++
+				t.Errorf("seed %d, profile %s: %v", r.Case.Seed, r.Case.Profile, wrong)
+			}
 		}
 	})
 	took := time.Since(begun).Seconds()
-	t.Logf("%d seeds, %d events in %.1f s, %.0f/s; %.0f s of cluster time\n%s\n%+v", runs, events,
-		took, float64(events)/took, virtual, total.summary(), total)
+	t.Logf("%d seeds, %d events in %.1f s, %.0f/s; %.0f s of cluster time\n%s\n%d histories judged "+
+		"by porcupine, %d keys undecided\n%+v", runs, events, took, float64(events)/took, virtual,
+		total.summary(), judged, undecided, total)
+	if judged == 0 && runs >= judgeEvery {
+		t.Error("no history was judged")
+	}
 	if *seedsFlag == 0 && *profileFlag == "" && !testing.Short() {
 		total.mustHaveMet(t)
 	}
+}
+
+// single is the case that the command line asks for.
+func single(t *testing.T) Case {
+	if *scriptFlag == "" {
+		return caseOf(*seedFlag)
+	}
+	text, err := os.ReadFile(*scriptFlag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ParseScript(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// shrunk is the smallest failing run that was found, as a script for -script FILE, with the end of its
+// story.
+func shrunk(r Result) string {
+	small := Shrink(r, *shrinkFlag)
+	return fmt.Sprintf("# %v\n# %d events, %d faults\n%s#\n# %s\n", small.Failure, small.Events,
+		len(small.Case.Overrides.Strikes), small.Case.Script(),
+		strings.Join(story(small.Case), "\n# "))
+}
+
+// story is the last lines of a run's trace.
+func story(c Case) (lines []string) {
+	c.Trace = func(line string) {
+		lines = append(lines, line)
+		if *linesFlag > 0 && len(lines) > 2**linesFlag {
+			lines = append(lines[:0], lines[len(lines)-*linesFlag:]...)
+		}
+	}
+	Run(c)
+	if *linesFlag > 0 {
+		lines = lines[max(0, len(lines)-*linesFlag):]
+	}
+	return lines
 }
 
 // add sums up.
@@ -161,8 +205,9 @@ func (s *Stats) summary() string {
 		crashes += n
 	}
 	return fmt.Sprintf("%d elections, %d crashes, %d config changes (%d configurations committed; %d "+
-		"nodes joined, %d removed, %d of them leaders), %d commits", s.Elections, crashes, s.Changes,
-		s.Configs, s.Joined, s.Retired, s.LeadersRemoved, s.Committed)
+		"nodes joined, %d removed, %d of them leaders), %d snapshots (%d installs), %d disks lost (%d "+
+		"machines replaced), %d commits", s.Elections, crashes, s.Changes, s.Configs, s.Joined, s.Retired,
+		s.LeadersRemoved, s.Snapshots, s.Installs, s.Lost, s.Replaced, s.Committed)
 }
 
 // mustHaveMet fails when a kind of trouble never happened: a simulator that finds nothing because
@@ -190,7 +235,7 @@ func (s *Stats) mustHaveMet(t *testing.T) {
 		"lost disks": s.Lost, "machines that came back": s.Returned, "replaced nodes": s.Replaced,
 		"partial partitions": s.Graphs,
 	} {
-		if n < 10 {
+		if n < 3 {
 			t.Errorf("only %d %s", n, name)
 		}
 	}
@@ -218,24 +263,56 @@ func TestKeptSeeds(t *testing.T) {
 	}
 }
 
-// TestSameSeedSameRun: a run is a function of its seed, whatever ran before in the process and
-// whatever the garbage collector does.
+// TestSameSeedSameRun: a run is a function of its seed, whatever ran before in the process, whatever
+// the garbage collector does, and whether or not somebody looks. With -hashes it writes down what the
+// runs were, so that builds and settings can be compared with each other:
+//
+//	go test ./raftcore/sim -run TestSameSeedSameRun -hashes a.txt
+//	GOGC=off GOMAXPROCS=1 go test ./raftcore/sim -run TestSameSeedSameRun -hashes b.txt
+//	go test -race ./raftcore/sim -run TestSameSeedSameRun -hashes c.txt; cmp a.txt b.txt; cmp a.txt c.txt
 func TestSameSeedSameRun(t *testing.T) {
+	var hashes strings.Builder
 	for n := range uint64(len(Profiles)) {
 		c := caseOf(1000 + n)
-		once, twice := Run(c), Run(c)
-		percent := debug.SetGCPercent(-1)
-		third := make(chan Result)
-		go func() { third <- Run(c) }()
-		fresh := <-third
-		debug.SetGCPercent(percent)
-		c.Trace = func(string) {}
-		traced := Run(c)
-		for _, r := range []Result{twice, fresh, traced} {
+		once := Run(c)
+		fmt.Fprintf(&hashes, "%s %d %d %x\n", c.Profile, c.Seed, once.Events, once.Hash)
+		again := []Result{Run(c)}
+		if n%4 == 0 {
+			again = append(again, withoutCollector(c))
+			c.Trace = func(string) {}
+			again = append(again, Run(c))
+		}
+		for _, r := range again {
 			if r.Hash != once.Hash || r.Events != once.Events {
 				t.Errorf("seed %d, %s: hash %x after %d events, then %x after %d", c.Seed, c.Profile,
 					once.Hash, once.Events, r.Hash, r.Events)
 			}
 		}
 	}
+	t.Logf("\n%s", hashes.String())
+	if *hashesFlag != "" {
+		if err := os.WriteFile(*hashesFlag, []byte(hashes.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// withoutCollector runs a case on a goroutine of its own while no garbage is collected.
+func withoutCollector(c Case) Result {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	done := make(chan Result)
+	go func() { done <- Run(c) }()
+	return <-done
+}
+
+// BenchmarkEvents tells how many events one core simulates per second, all profiles taken together.
+func BenchmarkEvents(b *testing.B) {
+	events := uint64(0)
+	for n := range b.N {
+		for i := range Profiles {
+			events += Run(Case{Seed: uint64(n + 1), Profile: Profiles[i].Name}).Events
+		}
+	}
+	b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(0, "ns/op")
 }

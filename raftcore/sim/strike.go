@@ -19,6 +19,8 @@ type Overrides struct {
 	Strikes []Strike
 	Graphs  []graph // the links of partial partitions, in order; empty: drawn
 	Nodes   int     // founders; 0: as drawn
+	// Salt changes what is drawn for the network, the disks and the clients, and leaves the faults.
+	Salt int
 	// ClockDrift, when not 0, is how much faster than others clocks may run, in parts per thousand,
 	// whatever leases allow.
 	ClockDrift int
@@ -91,9 +93,6 @@ func (w *World) drawStrike(k faultKind) {
 
 // nextStrike lets a fault strike and schedules the next of its kind.
 func (w *World) nextStrike(k faultKind) {
-	if w.phase != faulty {
-		return
-	}
 	seed := uint64(0)
 	if script := w.run.Overrides.Strikes; script != nil {
 		seed = script[w.struck].Seed

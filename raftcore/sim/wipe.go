@@ -104,7 +104,7 @@ func (w *World) tend() {
 	}
 }
 
-// tendTo proposes the next step for one of them. It reports whether there was one.
+// tendTo proposes the next step for one of them. It reports whether that was appended.
 func (w *World) tendTo(leader, p *process) bool {
 	now := &leader.status.Config
 	old := p.predecessorIn(now)
@@ -129,7 +129,10 @@ func (w *World) tendTo(leader, p *process) bool {
 	}
 	slices.Sort(c.Voters)
 	slices.Sort(c.Learners)
-	if w.proposeConfig(leader, replaceSome, c) == nil && now.IsMember(p.id) {
+	if w.proposeConfig(leader, replaceSome, c) != nil {
+		return false
+	}
+	if now.IsMember(p.id) {
 		w.stats.Replaced++
 	}
 	return true
