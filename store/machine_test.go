@@ -327,7 +327,7 @@ func TestApplyAllocatesNothingPerSet(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	o := Options{FS: vfs.NewMem(), Logger: zerolog.Nop()}
+	o := Options{FS: vfs.NewMem(), Logger: zerolog.Nop(), RowBytes: 1} // rings that hardly grow
 	measure := func(size int) float64 {
 		r := newReplica(t, o)
 		all := batches(r, 60, size, 64)
