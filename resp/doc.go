@@ -3,24 +3,26 @@
 //
 // # A pipelined batch, from the socket and back
 //
-//  1. redcon accepts, through a listener that counts clients and turns away one too many, and
-//     gives each connection a goroutine. It reads from a guard, which is the connection as redcon
-//     sees it.
-//  2. The guard reads the socket, at most once per batch, into a query buffer of its own. A
-//     framer, which is a pure state machine, checks every length before anything trusts it, and
-//     remembers where an unfinished command stands. When a whole command is there, the guard
-//     rings.
-//  3. The dispatcher takes all commands that are there: they are one batch. For each it asks one
-//     guard after the other: known? number of arguments? authenticated? for the leader only? Then
-//     the handler, which is pure (package command), decides: an answer, an op, or a query.
-//  4. The ops of the batch are one Submission. Queries before the first op are answered from one
-//     View after one linearizable read point. Queries behind an op are answered in Applied of
-//     that op, at its place in the log: a mixed pipeline never waits between its commands.
-//  5. The node wakes the connection once, with Resolve. The replies lie in one buffer, in order,
-//     and leave in one write.
+//  1. A listener counts clients and turns away one too many. The reactor (reactor_linux.go) waits
+//     for all of them at once, and reads those that have something to say, each into a query
+//     buffer of its own.
+//  2. A framer, which is a pure state machine, checks every length before anything trusts it, and
+//     remembers where an unfinished command stands.
+//  3. The dispatcher takes all commands of a connection that are there: they are one batch. For
+//     each it asks one guard after the other: known? number of arguments? authenticated? for the
+//     leader only? Then the handler, which is pure (package command), decides: an answer, an op,
+//     or a query.
+//  4. The ops of all batches that came together are one Submission, and their queries wait for one
+//     read point. Queries before the first op of a batch are answered from a View behind that.
+//     Queries behind an op are answered in Applied of that op, at its place in the log: a mixed
+//     pipeline never waits between its commands.
+//  5. The node resolves the group; the reactor's replier writes the replies of one connection
+//     after the other, each in order and in one write.
 //
-// So a command without a pipeline costs one read, one write and one wake-up, and nothing that the
-// garbage collector would see beyond redcon's doorbell.
+// So a command without a pipeline costs one read and one write, and shares the rest with those of
+// the other clients: the wake-ups, the place in the node's queues, the locks. What may take long
+// (INFO, a count of all keys, a transaction over many, a client that does not read) is carried
+// out by a goroutine of its own, by the same code.
 //
 // # A transaction
 //
@@ -35,8 +37,8 @@
 //
 // The guard. Arguments point into its query buffer, from the moment they are taken until the
 // batch is answered; nothing reads into the buffer before that. Ops are encoded, so copied, when
-// they are decided. Queries use their arguments in place, also on the node's goroutine, while the
-// connection's own goroutine waits. What outlives a batch (a client's name) is copied where it is
+// they are decided. Queries use their arguments in place, also on the node's goroutine, while
+// nobody reads from the connection. What outlives a batch (a client's name) is copied where it is
 // kept, and so are the commands of a transaction.
 //
 // # What a reply promises
@@ -59,27 +61,32 @@
 //
 // # Invariants
 //
-//   - No length reaches redcon that was not checked: its reader gets nothing but the doorbell,
-//     and its parser gets whole frames (framer_test.go, FuzzGuard).
+//   - No length reaches redcon that was not checked: its parser gets whole frames, and its reader,
+//     where it is used, nothing but the doorbell (framer_test.go, FuzzGuard).
 //   - Memory of a connection follows the bytes it sent and the replies it takes, within Limits;
 //     what an idle connection keeps is small (TestBuffersAreGivenBack).
 //   - Replies keep the order of the commands, errors and broken frames included.
 //   - No line of an error holds CR or LF.
-//   - A slot of a batch has one user at a time: the connection's goroutine, or the node's between
-//     Propose and Resolve.
+//   - A connection and its batch have one owner at a time: the reader, the replier, a goroutine of
+//     its own, or the node between Propose and Resolve.
+//   - A client that does not take its replies holds up nobody (TestAClientThatDoesNotRead).
 //
-// # Why redcon gets a doorbell and not the commands
+// # What waits for the clients
 //
-// redcon's Reader believes lengths: one announced bulk of 2^63-1 bytes panics the process. It
-// reads 4 KiB at a time, so that a longer pipeline would be cut into batches that wait for one
-// another, keeps its largest buffer for as long as a connection lives, and allocates three times
-// per command. Its ReadNextCommand has none of these once the frame is known to be whole and
-// sane. So the accept loop, the goroutines, and the parser are redcon's; reading and writing are
-// the guard's.
+// A goroutine per connection, as redcon's, costs a wake-up per command and a read that returns
+// EAGAIN before each sleep; under them, each command was a submission of its own. An event loop
+// from a library (gnet) saves the wake-ups, and tells of one connection after the other, but not
+// when it has told of all: the moment at which a group is complete. So the loop here is our own,
+// some three hundred lines over epoll, and the parser is redcon's. It parks like any goroutine,
+// since the runtime's poller watches its epoll descriptor; a thread that blocks in epoll_wait
+// would keep its processor from the node's goroutines until the runtime takes it away.
 //
-// An alternative was to put a checked stream under redcon's Reader and take its pipelines. It was
-// simpler by some lines, and cost a second copy of each value, twice the memory for large ones,
-// and the batches.
+// Where there is no epoll, and for listeners that are not plain TCP (TLS), redcon's accept loop and
+// its goroutines serve, on the same batches. redcon's Reader gets a doorbell there and not the
+// commands: it believes lengths (one announced bulk of 2^63-1 bytes panics the process), reads 4
+// KiB at a time, so that a longer pipeline would be cut into batches that wait for one another,
+// keeps its largest buffer for as long as a connection lives, and allocates three times per
+// command. Its ReadNextCommand has none of these once the frame is known to be whole and sane.
 //
 // # What it does not do
 //
