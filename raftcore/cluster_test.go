@@ -62,8 +62,9 @@ func testOptions(id NodeID, boot uint64) Options {
 
 // newCluster makes voters 1..n that share a first configuration, entry 1 of term 1.
 func newCluster(t testing.TB, n int) *cluster {
-	c := &cluster{t: t, nodes: map[NodeID]*member{}, cut: map[[2]NodeID]bool{}, late: map[[2]NodeID]bool{},
-		now: Second, clock: 1000, applied: map[Index]string{}, files: newSnapshotFiles()}
+	c := &cluster{t: t, nodes: map[NodeID]*member{}, cut: map[[2]NodeID]bool{},
+		late: map[[2]NodeID]bool{}, now: Second, clock: 1000, applied: map[Index]string{},
+		files: newSnapshotFiles()}
 	config := Config{}
 	for id := NodeID(1); id <= NodeID(n); id++ {
 		config.Voters = append(config.Voters, id)

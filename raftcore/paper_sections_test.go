@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// The rules of sections 5, 6 and 8 of the Raft paper that figure 2 does not say, one test each. Kelek
-// has the joint configurations of section 6 only, takes them when they are appended, and makes
-// every new voter a learner first.
+// The rules of sections 5, 6 and 8 of the Raft paper that figure 2 does not say, one test each.
+// Kelek has the joint configurations of section 6 only, takes them when they are appended, and
+// makes every new voter a learner first.
 
 // 5.2: "Election time-outs are chosen randomly from a fixed interval": here one to two time-outs.
 func TestPaperTimeoutsAreSpreadOverAFixedInterval(t *testing.T) {
@@ -55,8 +55,8 @@ func TestPaperALeaderOnlyAppends(t *testing.T) {
 	}
 }
 
-// 5.3, figure 7: a leader makes the logs of all followers its own, whatever they hold. It backs up by
-// a term per round trip, so few are needed.
+// 5.3, figure 7: a leader makes the logs of all followers its own, whatever they hold. It backs
+// up by a term per round trip, so few are needed.
 func TestPaperFigure7EveryDivergentLogIsRepaired(t *testing.T) {
 	for name, follower := range map[string][]Term{
 		"a, one entry short":           {1, 1, 1, 4, 4, 5, 5, 6, 6},
@@ -75,7 +75,7 @@ func TestPaperFigure7EveryDivergentLogIsRepaired(t *testing.T) {
 		core.campaign(true, "test")
 		c.drain(c.nodes[1])
 		c.wire = nil
-		core.Step(&Message{Kind: RequestVoteResponse, From: 3, To: 1, Term: 8, Round: core.campaignRound})
+		grantVote(core, 3)
 		c.drain(c.nodes[1])
 		trips := 0
 		for ; core.lead.peer(2).match < 11; trips++ {
@@ -91,8 +91,8 @@ func TestPaperFigure7EveryDivergentLogIsRepaired(t *testing.T) {
 	}
 }
 
-// 5.3: "The leader keeps track of the highest index it knows to be committed and includes it in future
-// AppendEntries, so that the others find out." Kelek sends it at once.
+// 5.3: "The leader keeps track of the highest index it knows to be committed and includes it in
+// future AppendEntries, so that the others find out." Kelek sends it at once.
 func TestPaperFollowersLearnTheCommitIndex(t *testing.T) {
 	c := newCluster(t, 3)
 	c.lead(1)
@@ -103,7 +103,8 @@ func TestPaperFollowersLearnTheCommitIndex(t *testing.T) {
 	}
 }
 
-// 5.3, 5.5: "If followers crash or run slowly, or packets are lost, the leader retries indefinitely."
+// 5.3, 5.5: "If followers crash or run slowly, or packets are lost, the leader retries
+// indefinitely."
 func TestPaperALeaderRetriesForEver(t *testing.T) {
 	c := newCluster(t, 3)
 	c.lead(1)
@@ -144,13 +145,13 @@ func TestPaperEntriesOfOlderTermsAreCommittedIndirectly(t *testing.T) {
 	core.campaign(true, "test")
 	c.drain(c.nodes[1])
 	for _, id := range ids(2, 3) {
-		core.Step(&Message{Kind: RequestVoteResponse, From: id, To: 1, Term: 4, Round: core.campaignRound})
+		grantVote(core, id)
 	}
 	c.drain(c.nodes[1])
 	for _, match := range []Index{2, 3} {
 		expect(t, "commit", core.commit, 0)
 		for _, id := range ids(2, 3) {
-			core.Step(&Message{Kind: AppendEntriesResponse, From: id, To: 1, Term: 4, Match: match, Epoch: 1})
+			ackAppend(core, id, match)
 		}
 	}
 	expect(t, "commit with one of the own term", core.commit, 3)
@@ -183,8 +184,8 @@ func TestPaperAConfigurationIsInForceWhenItIsAppended(t *testing.T) {
 	}
 }
 
-// 6: "Agreement (for elections and entry commitment) requires separate majorities from both the old
-// and the new configuration."
+// 6: "Agreement (for elections and entry commitment) requires separate majorities from both the
+// old and the new configuration."
 func TestPaperAJointDecisionNeedsBothMajorities(t *testing.T) {
 	c := newCluster(t, 5)
 	c.lead(1)
@@ -195,7 +196,7 @@ func TestPaperAJointDecisionNeedsBothMajorities(t *testing.T) {
 	c.wire = nil
 	core := c.nodes[1].core
 	ack := func(id NodeID) {
-		core.Step(&Message{Kind: AppendEntriesResponse, From: id, To: 1, Term: 2, Match: 3, Epoch: 1})
+		ackAppend(core, id, 3)
 	}
 	ack(3)
 	ack(4)
@@ -210,7 +211,7 @@ func TestPaperAJointDecisionNeedsBothMajorities(t *testing.T) {
 		core.campaign(false, "test")
 		c.drain(c.nodes[1])
 		grant := func(id NodeID) {
-			core.Step(&Message{Kind: RequestVoteResponse, From: id, To: 1, Term: 2, Round: core.campaignRound})
+			grantVote(core, id)
 		}
 		for _, id := range half {
 			grant(id)
@@ -241,7 +242,8 @@ func TestPaperTheNewConfigurationFollowsTheCommittedJointOne(t *testing.T) {
 	}
 }
 
-// 6: "New servers join as non-voting members: they get the log and are not counted for majorities."
+// 6: "New servers join as non-voting members: they get the log and are not counted for
+// majorities."
 func TestPaperLearnersAreNotCounted(t *testing.T) {
 	c := newCluster(t, 1)
 	c.add(2)
@@ -258,8 +260,8 @@ func TestPaperLearnersAreNotCounted(t *testing.T) {
 	expect(t, "term of a learner that is alone", c.nodes[2].core.hard.Term, 2)
 }
 
-// 6: "A leader that is not in C-new manages a cluster that does not include itself: it replicates but
-// does not count itself, and steps down when C-new is committed."
+// 6: "A leader that is not in C-new manages a cluster that does not include itself: it replicates
+// but does not count itself, and steps down when C-new is committed."
 func TestPaperALeaderOutsideTheNewConfigurationDoesNotCountItself(t *testing.T) {
 	c := newCluster(t, 3)
 	c.lead(1)
@@ -289,8 +291,9 @@ func TestPaperALeaderOutsideTheNewConfigurationDoesNotCountItself(t *testing.T) 
 	}
 }
 
-// 6: "Servers disregard RequestVote when they believe a current leader exists", within the minimum
-// election time-out of hearing it. A leader itself believes so, too; TimeoutNow's campaign is exempt.
+// 6: "Servers disregard RequestVote when they believe a current leader exists", within the
+// minimum election time-out of hearing it. A leader itself believes so, too; TimeoutNow's
+// campaign is exempt.
 func TestPaperVotersThatHearALeaderDisregardCandidates(t *testing.T) {
 	c := newCluster(t, 3)
 	c.lead(1)
@@ -334,15 +337,15 @@ func TestPaperAReadNeedsAMajority(t *testing.T) {
 	expect(t, "index", m.reads[1], 2)
 }
 
-// 8: "A leader may not know which entries are committed at the start of its term": until one of its
-// own is, a read has no index.
+// 8: "A leader may not know which entries are committed at the start of its term": until one of
+// its own is, a read has no index.
 func TestPaperAReadWaitsForTheNoop(t *testing.T) {
 	c := newCluster(t, 3)
 	c.give(1, HardState{Term: 2}, 1, 2)
 	m := c.nodes[1]
 	m.core.campaign(false, "test")
 	c.drain(m)
-	m.core.Step(&Message{Kind: RequestVoteResponse, From: 2, To: 1, Term: 3, Round: m.core.campaignRound})
+	grantVote(m.core, 2)
 	c.drain(m)
 	if err := m.core.ReadIndex(1); err != nil {
 		t.Fatal(err)

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// One test per sentence of figure 2 of the Raft paper (extended version), in the order of the figure.
-// The comment of each says the sentence in our own words, and where kelek deviates and why. The
-// rules of the sections after it are in paper_sections_test.go.
+// One test per sentence of figure 2 of the Raft paper (extended version), in the order of the
+// figure. The comment of each says the sentence in our own words, and where kelek deviates and
+// why. The rules of the sections after it are in paper_sections_test.go.
 //
 // Kelek deviates from the figure in the large in four ways: a time-out starts a pre-vote before it
 // starts an election; the answer to AppendEntries says what is durable, not what was received; the
@@ -73,6 +73,18 @@ func voteFor(candidate NodeID, term Term, last Pos) Message {
 	return Message{Kind: RequestVote, From: candidate, To: 1, Term: term, Prev: last, Round: 1}
 }
 
+// grantVote answers a candidate's latest request for a vote.
+func grantVote(c *Core, from NodeID) {
+	c.Step(&Message{Kind: RequestVoteResponse, From: from, To: c.options.ID, Term: c.hard.Term,
+		Round: c.campaignRound})
+}
+
+// ackAppend tells a leader how much of its log a founding member holds.
+func ackAppend(c *Core, from NodeID, match Index) {
+	c.Step(&Message{Kind: AppendEntriesResponse, From: from, To: c.options.ID, Term: c.hard.Term,
+		Match: match, Epoch: 1})
+}
+
 func expect[T comparable](t testing.TB, what string, got, want T) {
 	t.Helper()
 	if got != want {
@@ -82,8 +94,8 @@ func expect[T comparable](t testing.TB, what string, got, want T) {
 
 // --- State ---
 
-// "Updated on stable storage before responding to RPCs." Kelek sends the answer when the write that
-// it promises has landed, and works on meanwhile.
+// "Updated on stable storage before responding to RPCs." Kelek sends the answer when the write
+// that it promises has landed, and works on meanwhile.
 func TestPaperPersistentStateIsStableBeforeAnyAnswer(t *testing.T) {
 	c := newCluster(t, 3)
 	m := c.nodes[1]
@@ -120,8 +132,8 @@ func TestPaperTheTermNeverDecreases(t *testing.T) {
 	}
 }
 
-// "votedFor: candidate that received the vote in the current term, or none." A new term has no vote;
-// a restart in the same term keeps it.
+// "votedFor: candidate that received the vote in the current term, or none." A new term has no
+// vote; a restart in the same term keeps it.
 func TestPaperTheVoteBelongsToItsTerm(t *testing.T) {
 	c := newCluster(t, 3)
 	c.step(voteFor(2, 2, Pos{1, 1}))
@@ -151,8 +163,8 @@ func TestPaperEntriesCarryTheTermOfTheLeaderThatReceivedThem(t *testing.T) {
 	}
 }
 
-// "commitIndex: initialized to 0, increases monotonically." Kelek may start from what it had applied
-// durably. A leader that tells less changes nothing.
+// "commitIndex: initialized to 0, increases monotonically." Kelek may start from what it had
+// applied durably. A leader that tells less changes nothing.
 func TestPaperTheCommitIndexNeverDecreases(t *testing.T) {
 	c := newCluster(t, 3)
 	c.give(1, HardState{Term: 2}, 1, 2, 2)
@@ -162,7 +174,8 @@ func TestPaperTheCommitIndexNeverDecreases(t *testing.T) {
 	expect(t, "after a smaller one", c.nodes[1].core.commit, 3)
 }
 
-// "lastApplied: initialized to 0, increases monotonically." Each index is handed out once, in order.
+// "lastApplied: initialized to 0, increases monotonically." Each index is handed out once, in
+// order.
 func TestPaperEachEntryIsAppliedOnceInOrder(t *testing.T) {
 	c := newCluster(t, 1)
 	var next Index
@@ -188,7 +201,7 @@ func TestPaperALeaderBeginsWithFreshProgress(t *testing.T) {
 	expect(t, "matchIndex in term 2", core.lead.peer(2).match, 3)
 	core.campaign(false, "test")
 	c.drain(c.nodes[1])
-	core.Step(&Message{Kind: RequestVoteResponse, From: 3, To: 1, Term: 3, Round: core.campaignRound})
+	grantVote(core, 3)
 	expect(t, "role in term 3", core.role, Leader)
 	for i := range core.lead.peers {
 		expect(t, "nextIndex", core.lead.peers[i].next, 4)
@@ -239,8 +252,8 @@ func TestPaperAFollowerKnowsWhoLeads(t *testing.T) {
 	expect(t, "leader", s.Leader, 2)
 }
 
-// "Results: term, for the leader to update itself; success, if the follower had the previous entry."
-// Kelek's success carries the durable index that it stands for.
+// "Results: term, for the leader to update itself; success, if the follower had the previous
+// entry." Kelek's success carries the durable index that it stands for.
 func TestPaperTheAnswerToAppendEntriesSaysTermAndSuccess(t *testing.T) {
 	c := newCluster(t, 3)
 	c.give(1, HardState{Term: 2}, 1, 2)
@@ -261,8 +274,8 @@ func TestPaperAppendEntriesOfAnOlderTermIsRejected(t *testing.T) {
 	expect(t, "commit", c.nodes[1].core.commit, 0)
 }
 
-// "2. Reply false if the log has no entry at prevLogIndex whose term is prevLogTerm." Kelek adds the
-// last position that may still agree, and never looks at what is before the commit index.
+// "2. Reply false if the log has no entry at prevLogIndex whose term is prevLogTerm." Kelek adds
+// the last position that may still agree, and never looks at what is before the commit index.
 func TestPaperAppendEntriesAfterAnUnknownEntryIsRejected(t *testing.T) {
 	for _, prev := range []Pos{{2, 4}, {3, 3}} { // beyond the log; of another term
 		c := newCluster(t, 3)
@@ -286,7 +299,8 @@ func TestPaperAConflictingEntryAndAllThatFollowAreDeleted(t *testing.T) {
 	expect(t, "entries on disk", len(c.nodes[1].entries), 3)
 }
 
-// "3., 4.": where nothing conflicts nothing is deleted, however short the message is (it may be late).
+// "3., 4.": where nothing conflicts nothing is deleted, however short the message is (it may be
+// late).
 func TestPaperAnAppendThatConflictsWithNothingDeletesNothing(t *testing.T) {
 	c := newCluster(t, 3)
 	c.give(1, HardState{Term: 2}, 1, 2, 2, 2)
@@ -311,8 +325,8 @@ func TestPaperOnlyNewEntriesAreAppended(t *testing.T) {
 	expect(t, "writes for the repetition", c.nodes[1].core.lastSeq, written+1)
 }
 
-// "5. If leaderCommit > commitIndex, set it to the smaller of leaderCommit and the index of the last
-// new entry": beyond that, the log is not known to be the leader's.
+// "5. If leaderCommit > commitIndex, set it to the smaller of leaderCommit and the index of the
+// last new entry": beyond that, the log is not known to be the leader's.
 func TestPaperTheCommitIndexStopsAtTheLastNewEntry(t *testing.T) {
 	c := newCluster(t, 3)
 	c.give(1, HardState{Term: 3}, 1, 2, 2, 2)
@@ -353,7 +367,8 @@ func TestPaperACandidateUpdatesItselfFromAnswers(t *testing.T) {
 	c := newCluster(t, 3)
 	c.reach(Candidate)
 	core := c.nodes[1].core
-	c.step(Message{Kind: RequestVoteResponse, From: 3, To: 1, Term: 7, Reject: true, Round: core.campaignRound})
+	c.step(Message{Kind: RequestVoteResponse, From: 3, To: 1, Term: 7, Reject: true,
+		Round: core.campaignRound})
 	expect(t, "term", core.hard.Term, 7)
 	expect(t, "role", core.role, Follower)
 }
@@ -385,7 +400,8 @@ func TestPaperAVoteNeedsAnUpToDateLog(t *testing.T) {
 	}
 }
 
-// "2.", the first half: one vote per term, first come first served; the same candidate may ask again.
+// "2.", the first half: one vote per term, first come first served; the same candidate may ask
+// again.
 func TestPaperOneVotePerTerm(t *testing.T) {
 	c := newCluster(t, 3)
 	expect(t, "n2 refused", c.ask(voteFor(2, 2, Pos{1, 1})).Reject, false)
@@ -398,8 +414,8 @@ func TestPaperOneVotePerTerm(t *testing.T) {
 
 // --- Rules for all servers ---
 
-// "If commitIndex > lastApplied: apply." Kelek waits for the own disk, too: nothing is applied that a
-// crash could take away.
+// "If commitIndex > lastApplied: apply." Kelek waits for the own disk, too: nothing is applied
+// that a crash could take away.
 func TestPaperWhatIsCommittedIsApplied(t *testing.T) {
 	c := newCluster(t, 3)
 	m := c.nodes[1]
@@ -507,8 +523,8 @@ func TestPaperACandidateStartsAnElection(t *testing.T) {
 	}
 }
 
-// "If votes come from a majority of servers: become leader." The own vote is one of them, once it is
-// durable.
+// "If votes come from a majority of servers: become leader." The own vote is one of them, once it
+// is durable.
 func TestPaperAMajorityOfVotesMakesALeader(t *testing.T) {
 	for voters := 1; voters <= 7; voters++ {
 		c := newCluster(t, voters)
@@ -516,7 +532,8 @@ func TestPaperAMajorityOfVotesMakesALeader(t *testing.T) {
 	}
 }
 
-// lead1By makes n1 a candidate and grants it votes one by one: exactly the last one makes it leader.
+// lead1By makes n1 a candidate and grants it votes one by one: exactly the last one makes it
+// leader.
 func (c *cluster) lead1By(others int, t *testing.T) {
 	core := c.nodes[1].core
 	if others == 0 {
@@ -527,7 +544,7 @@ func (c *cluster) lead1By(others int, t *testing.T) {
 	c.drain(c.nodes[1])
 	for id := NodeID(2); id < NodeID(2+others); id++ {
 		expect(t, "role so far", core.role, Candidate)
-		core.Step(&Message{Kind: RequestVoteResponse, From: id, To: 1, Term: 2, Round: core.campaignRound})
+		grantVote(core, id)
 	}
 	expect(t, "role", core.role, Leader)
 }
@@ -570,8 +587,8 @@ func TestPaperACandidateTriesAgain(t *testing.T) {
 
 // --- Leaders ---
 
-// "Upon election: send an initial heartbeat to each server, repeat in idle times." The first message
-// carries the leader's no-op (section 8), which is better than empty.
+// "Upon election: send an initial heartbeat to each server, repeat in idle times." The first
+// message carries the leader's no-op (section 8), which is better than empty.
 func TestPaperANewLeaderAnnouncesItselfAndGoesOn(t *testing.T) {
 	c := newCluster(t, 3)
 	c.campaign(1)
@@ -657,7 +674,7 @@ func TestPaperALeaderCommitsWhatAMajorityHoldsInItsTerm(t *testing.T) {
 	c.wire = nil
 	for i, id := range ids(2, 3) {
 		expect(t, fmt.Sprint("commit with ", 1+i, " of 5"), core.commit, 2)
-		core.Step(&Message{Kind: AppendEntriesResponse, From: id, To: 1, Term: 2, Match: 3, Epoch: 1})
+		ackAppend(core, id, 3)
 	}
 	expect(t, "commit with 3 of 5", core.commit, 3)
 }

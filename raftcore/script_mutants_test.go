@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestScriptsFindPlantedBugs proves that scripts speak of what their first lines say: with the mistake
-// planted, the script named does not print what it should, or a node stops.
+// TestScriptsFindPlantedBugs proves that scripts speak of what their first lines say: with the
+// mistake planted, the script named does not print what it should, or a node stops.
 func TestScriptsFindPlantedBugs(t *testing.T) {
 	for _, find := range []struct {
 		bug    int
@@ -65,7 +65,8 @@ func (s strict) Helper()                   {}
 func (s strict) Fatal(args ...any)         { panic(stopped(fmt.Sprint(args...))) }
 func (s strict) Fatalf(f string, a ...any) { panic(stopped(fmt.Sprintf(f, a...))) }
 
-// playFile runs a script with a planted bug, and returns how it first differs from what it should print.
+// playFile runs a script with a planted bug, and returns how it first differs from what it should
+// print.
 func playFile(t *testing.T, name string, bug int) (difference string) {
 	text, err := os.ReadFile(filepath.Join("testdata/scripts", name+".txt"))
 	if err != nil {

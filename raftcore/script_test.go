@@ -10,13 +10,13 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
-// TestScripts runs testdata/scripts/*.txt: cluster scenarios as text. The first line of each says why
-// the case exists. Only observables are printed: role, term, leader, vote, log, commit, configuration,
-// results; never message counts. Verbs:
+// TestScripts runs testdata/scripts/*.txt: cluster scenarios as text. The first line of each says
+// why the case exists. Only observables are printed: role, term, leader, vote, log, commit,
+// configuration, results; never message counts. Verbs:
 //
 //	nodes 3                     voters 1..3 of a new cluster
 //	add 4                       a blank node, in no configuration yet
-//	wipe 4                      n4 loses its disk and starts again under its old id, which kelek forbids
+//	wipe 4                      n4 loses its disk and comes back under its old id (kelek forbids it)
 //	log 2 term 3 1 1 2          n2 starts anew with this term, and entries of these terms
 //	campaign 1                  n1's election time-out passes; messages stay on the wire
 //	lead 1                      n1 campaigns and everything is delivered
@@ -29,13 +29,13 @@ import (
 //	drop 1 2 | drop             lose what is on the wire from n1 to n2 | everything
 //	hold 1 2 | release          keep what is on the wire from n1 to n2 for later | put it all back
 //	slow 1 2                    keep what n1 sends to n2 from now on, until release
-//	repeat 1 2                  what is on the wire from n1 to n2 will come a second time, at release
+//	repeat 1 2                  what is on the wire from n1 to n2 comes again at release
 //	partition 1 2 | heal        cut {1 2} off | undo
 //	cut 1 2                     messages from n1 to n2 are lost from now on
 //	tiny                        from now on a message carries one entry at most, one is under way
 //	disk 1 slow|fast            writes wait for "sync"
 //	sync 1 | sync 1 2           n1's waiting writes | the first two of them become durable
-//	crash 1 | crash 1 2         lose what is not durable | but the first two waiting writes survive
+//	crash 1 | crash 1 2         lose what is not durable | but keep its first two writes
 //	restart 1                   start again
 //	leases                      everybody starts again, with leases
 //	compact 1 | compact 1 5     n1 forgets its log up to what it has applied | up to 5
@@ -334,7 +334,8 @@ func (s *script) lookVerb(verb string, _ []string, n []int) (out string, ok bool
 	case "config":
 		return s.describeConfigs(), true
 	case "applied":
-		return fmt.Sprintf("n%d applied %s\n", n[0], strings.Join(s.nodes[NodeID(n[0])].log, " ")), true
+		applied := strings.Join(s.nodes[NodeID(n[0])].log, " ")
+		return fmt.Sprintf("n%d applied %s\n", n[0], applied), true
 	case "reads":
 		m := s.nodes[NodeID(n[0])]
 		return fmt.Sprintf("n%d reads %v lost %v\n", n[0], m.reads, m.lost), true

@@ -9,8 +9,8 @@ import (
 // nodes is the size of every cluster here; ids are 1..nodes.
 const nodes = 3
 
-// renamings are all ways to call the nodes by each other's names, the identity first. Two states that
-// differ by a renaming only are one.
+// renamings are all ways to call the nodes by each other's names, the identity first. Two states
+// that differ by a renaming only are one.
 var renamings = [...][nodes]raftcore.NodeID{
 	{1, 2, 3}, {1, 3, 2}, {2, 1, 3}, {2, 3, 1}, {3, 1, 2}, {3, 2, 1},
 }
@@ -38,8 +38,8 @@ func mix(h uint64, words ...uint64) uint64 {
 // cellID names a cell; 0 is the empty log.
 type cellID uint32
 
-// cell is a log: one entry and, by prev, all before it. Logs that share a prefix share its cells, so
-// two logs agree up to a position exactly when they have the same cell there.
+// cell is a log: one entry and, by prev, all before it. Logs that share a prefix share its cells,
+// so two logs agree up to a position exactly when they have the same cell there.
 type cell struct {
 	prev        cellID
 	entry       raftcore.Entry

@@ -1,17 +1,17 @@
-// Package explore looks at every state that three cores of raftcore can reach within small bounds, and
-// checks after every step that nothing impossible has happened. It runs the code that production
-// runs. Package sim meets rare combinations by chance in long runs; this one leaves none out, and
-// what it finds comes with a shortest run that leads there.
+// Package explore looks at every state that three cores of raftcore can reach within small
+// bounds, and checks after every step that nothing impossible has happened. It runs the code that
+// production runs. Package sim meets rare combinations by chance in long runs; this one leaves
+// none out, and what it finds comes with a shortest run that leads there.
 //
 // # What
 //
-// A state is three nodes, what is on the wire between them, what is committed, who has led each term,
-// and how much of the bounds is used. A node is its core, its disk, its writes in flight and the
-// messages that wait for them. From each state every event that the bounds allow is tried:
-// a message is delivered, or delivered and kept; a time-out; a proposal, a change of configuration,
-// a read, a transfer, a snapshot with compaction; a crash with any prefix of the writes in flight
-// surviving; the end of a write. An event's writes are durable at once, or, within the bound of
-// Delays, stay in flight until an event of their own.
+// A state is three nodes, what is on the wire between them, what is committed, who has led each
+// term, and how much of the bounds is used. A node is its core, its disk, its writes in flight
+// and the messages that wait for them. From each state every event that the bounds allow is
+// tried: a message is delivered, or delivered and kept; a time-out; a proposal, a change of
+// configuration, a read, a transfer, a snapshot with compaction; a crash with any prefix of the
+// writes in flight surviving; the end of a write. An event's writes are durable at once, or,
+// within the bound of Delays, stay in flight until an event of their own.
 //
 //	scope.go    the searches, their bounds and where they begin; setup.go: how they get there
 //	search.go   the breadth-first search, and the events
@@ -24,13 +24,14 @@
 //
 // Cores compare clocks, and a clock that is part of a state makes all states different. Without
 // leases nothing but the liveness of raftcore depends on time, so a time-out may come whenever it
-// likes, and any clock may run at any speed: that includes everything that real clocks do. Each node
-// has a clock of its own. An election time-out is 2^30 heartbeats long, so heartbeats within the
-// bounds never add up to one, and a node's clock passes one only in three events that are made of
-// it: timeout (a node campaigns), lapse (a follower has not heard its leader for so long, and does
-// not campaign yet), resign (a leader has heard nobody for so long). So what is left of time in a
-// node is whether it sticks to its leader, and that is all that raftcore.Likeness{Timeless} hashes.
-// TestNodesThatLookAlikeActAlike compares nodes of equal fingerprint step by step.
+// likes, and any clock may run at any speed: that includes everything that real clocks do. Each
+// node has a clock of its own. An election time-out is 2^30 heartbeats long, so heartbeats within
+// the bounds never add up to one, and a node's clock passes one only in three events that are
+// made of it: timeout (a node campaigns), lapse (a follower has not heard its leader for so long,
+// and does not campaign yet), resign (a leader has heard nobody for so long). So what is left of
+// time in a node is whether it sticks to its leader, and that is all that
+// raftcore.Likeness{Timeless} hashes. TestNodesThatLookAlikeActAlike compares nodes of equal
+// fingerprint step by step.
 //
 // Leases rest on clocks. There all nodes share one, which advances in steps of half an election
 // time-out, as an event; a node looks at it when something happens to it, or within the bound of
@@ -56,13 +57,13 @@
 //
 // # Invariants
 //
-// The numbers are those of package sim. 0: the core's own asserts, Check among them. 1: one leader
-// per term. 2: a vote is durable when it leaves, and never changes in its term. 3: equal positions
-// have equal logs. 4: a leader has everything that was committed in earlier terms; what is committed
-// never changes. 5: what is committed is on the disks of a quorum of the configuration in force
-// there, whatever happens later. 7: commit indexes do not go back. 8: the configuration is the
-// one of the log. 9: what is acknowledged or taken for durable is on the disk. 10: a read sees what
-// was committed before it was asked.
+// The numbers are those of package sim. 0: the core's own asserts, Check among them. 1: one
+// leader per term. 2: a vote is durable when it leaves, and never changes in its term. 3: equal
+// positions have equal logs. 4: a leader has everything that was committed in earlier terms; what
+// is committed never changes. 5: what is committed is on the disks of a quorum of the
+// configuration in force there, whatever happens later. 7: commit indexes do not go back. 8: the
+// configuration is the one of the log. 9: what is acknowledged or taken for durable is on the
+// disk. 10: a read sees what was committed before it was asked.
 //
 // # Running it
 //
@@ -71,13 +72,13 @@
 //	go test ./raftcore/sim/explore -run Scopes -v -minutes 30 -timeout 0
 //	go test -tags mutants ./raftcore/sim/explore -run PlantedBugs -v
 //
-// -scope and the bounds (-terms, -timeouts, -proposals, -crashes...) choose one search. A state takes
-// about 250 bytes of memory, and the limit of states is the limit of memory.
+// -scope and the bounds (-terms, -timeouts, -proposals, -crashes...) choose one search. A state
+// takes about 250 bytes of memory, and the limit of states is the limit of memory.
 //
 // # What it does not do
 //
-// No liveness: a search of what must not happen knows nothing of what must. Time-outs of transfers,
-// and fast elections after a broken connection, are left to package sim, as are disks that lie,
-// more than three nodes, and data. Signatures have 64 bits, so at 10^7 states the chance that two
-// were taken for one is about one in 400,000.
+// No liveness: a search of what must not happen knows nothing of what must. Time-outs of
+// transfers, and fast elections after a broken connection, are left to package sim, as are disks
+// that lie, more than three nodes, and data. Signatures have 64 bits, so at 10^7 states the
+// chance that two were taken for one is about one in 400,000.
 package explore

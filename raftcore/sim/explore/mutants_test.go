@@ -9,8 +9,8 @@ import (
 	"kelek/raftcore"
 )
 
-// TestPlantedBugs proves that the search finds what it is for: each planted bug breaks an invariant
-// that speaks of it, in the scope named, within a bounded number of states.
+// TestPlantedBugs proves that the search finds what it is for: each planted bug breaks an
+// invariant that speaks of it, in the scope named, within a bounded number of states.
 func TestPlantedBugs(t *testing.T) {
 	for _, bug := range []struct {
 		number   int
@@ -43,7 +43,8 @@ func TestPlantedBugs(t *testing.T) {
 		case !slices.Contains(bug.expected, r.Problem.Invariant):
 			t.Errorf("M%d is caught by the wrong invariant: %s", bug.number, r.String())
 		default:
-			t.Logf("M%d: after %d states, %d events: %s", bug.number, r.States, len(r.Trace)-2, r.Problem.What)
+			t.Logf("M%d: after %d states, %d events: %s", bug.number, r.States, len(r.Trace)-2,
+				r.Problem.What)
 		}
 	}
 }

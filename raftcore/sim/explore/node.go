@@ -107,11 +107,12 @@ func (n *node) synced() raftcore.Seq {
 	return n.seq
 }
 
-// start makes a node from what its disk holds. Commit and applied index are forgotten: the worst that
-// may happen.
-func (x *explorer) start(id raftcore.NodeID, boot uint64, now raftcore.Instant, disk image) (*node, error) {
-	r := raftcore.Restored{HardState: disk.hard, Snapshot: x.snapshotAt(disk.base), Last: x.pos(disk.last),
-		LastStamp: x.cells[disk.last].entry.Stamp, Applied: x.index(disk.base)}
+// start makes a node from what its disk holds. Commit and applied index are forgotten: the worst
+// that may happen.
+func (x *explorer) start(id raftcore.NodeID, boot uint64, now raftcore.Instant, disk image) (
+	*node, error) {
+	r := raftcore.Restored{HardState: disk.hard, Snapshot: x.snapshotAt(disk.base),
+		Last: x.pos(disk.last), LastStamp: x.cells[disk.last].entry.Stamp, Applied: x.index(disk.base)}
 	r.Tail = x.entries(disk.base, disk.last)
 	for _, e := range r.Tail {
 		if len(r.Runs) == 0 || r.Runs[len(r.Runs)-1].Term != e.Term {
@@ -129,5 +130,6 @@ func (x *explorer) start(id raftcore.NodeID, boot uint64, now raftcore.Instant, 
 	if err != nil {
 		return nil, fmt.Errorf("start node %d: %w", id, err)
 	}
-	return &node{id: id, boot: boot, core: core, now: now, disk: disk, log: disk.last, base: disk.base}, nil
+	return &node{id: id, boot: boot, core: core, now: now, disk: disk, log: disk.last,
+		base: disk.base}, nil
 }

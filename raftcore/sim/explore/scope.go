@@ -58,8 +58,8 @@ type Scope struct {
 	Leases bool
 }
 
-// Scopes are the searches that are made, from quickest to widest. Small bounds in different places find
-// more than large bounds in one: the number of states grows tenfold with each.
+// Scopes are the searches that are made, from quickest to widest. Small bounds in different
+// places find more than large bounds in one: the number of states grows tenfold with each.
 func Scopes() []Scope {
 	return []Scope{
 		{Name: "a deposed leader gets a snapshot", Setup: Deposed, Terms: 3,

@@ -7,8 +7,9 @@ import (
 	"kelek/raftcore"
 )
 
-// explorer holds everything that was ever seen. Nodes, packets, logs and histories are kept once and
-// named by numbers, so a state is some fifty bytes, and a step that was made once is looked up.
+// explorer holds everything that was ever seen. Nodes, packets, logs and histories are kept once
+// and named by numbers, so a state is some fifty bytes, and a step that was made once is looked
+// up.
 type explorer struct {
 	scope     Scope
 	likeness  [len(renamings)]raftcore.Likeness
@@ -23,7 +24,8 @@ type explorer struct {
 	histories []history
 	historyOf map[history]historyID
 	steps     map[stepKey]*outcome
-	twins     func(kept nodeID, forgotten *node) // nil, or told of each node that is like an earlier one
+	// twins, when not nil, is told of each node that is like an earlier one.
+	twins func(kept nodeID, forgotten *node)
 
 	seen   table
 	parent []uint32 // of each state, by number
@@ -107,12 +109,13 @@ func (r *Result) String() string {
 	if r.Problem != nil {
 		how = fmt.Sprintf("invariant %d: %s", r.Problem.Invariant, r.Problem.What)
 	}
-	return fmt.Sprintf("%s: %d states, %d transitions, depth %d, %d node states, %d node steps, reached %+v: %s",
-		r.Scope.Name, r.States, r.Transitions, r.Depth, r.Nodes, r.Steps, r.Reached, how)
+	return fmt.Sprintf("%s: %d states, %d transitions, depth %d, %d node states, %d node steps, "+
+		"reached %+v: %s", r.Scope.Name, r.States, r.Transitions, r.Depth, r.Nodes, r.Steps,
+		r.Reached, how)
 }
 
-// Run searches breadth-first from the scope's setup, so the first problem that it finds has a shortest
-// trace.
+// Run searches breadth-first from the scope's setup, so the first problem that it finds has a
+// shortest trace.
 func Run(scope Scope, limits Limits) (Result, error) {
 	x := newExplorer(scope)
 	begin, err := x.setup()
@@ -230,7 +233,8 @@ func (x *explorer) enabledAt(s *state, i uint8, n *node, add func(event, Budget)
 	}
 	add(event{kind: propose, node: i, arg: uint32(s.used[Proposals])}, Proposals)
 	for arg := range uint32(changeArgs) {
-		if wanted := changeOf(arg, &n.status.Config); !slices.Equal(wanted.Voters, n.status.Config.Voters) {
+		wanted := changeOf(arg, &n.status.Config)
+		if !slices.Equal(wanted.Voters, n.status.Config.Voters) {
 			add(event{kind: change, node: i, arg: arg}, Changes)
 		}
 	}

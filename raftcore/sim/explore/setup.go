@@ -50,7 +50,8 @@ func (x *explorer) form() (*state, error) {
 	s := &state{history: x.addHistory(0, log, 1)}
 	for i := range s.nodes {
 		now := max(x.now(s), 1)
-		n, err := x.start(raftcore.NodeID(i+1), 1, now, image{hard: raftcore.HardState{Term: 1}, last: log})
+		disk := image{hard: raftcore.HardState{Term: 1}, last: log}
+		n, err := x.start(raftcore.NodeID(i+1), 1, now, disk)
 		if err != nil {
 			return nil, err
 		}
@@ -82,7 +83,8 @@ func (p *player) do(ev event) {
 	p.s = t
 }
 
-// settle delivers everything that is on the wire, and what that sends. What changes nothing is lost.
+// settle delivers everything that is on the wire, and what that sends. What changes nothing is
+// lost.
 func (p *player) settle() {
 	for p.err == nil {
 		i := slices.IndexFunc(p.s.wire, func(id packetID) bool {
@@ -117,7 +119,9 @@ func (p *player) await() {
 			break
 		}
 	}
-	p.s.wire = slices.DeleteFunc(p.s.wire, func(id packetID) bool { return p.x.packets[id].message.From != 2 })
+	p.s.wire = slices.DeleteFunc(p.s.wire, func(id packetID) bool {
+		return p.x.packets[id].message.From != 2
+	})
 	for range timeoutTimed / passTimed {
 		p.do(event{kind: pass})
 		p.do(event{kind: tick, node: 2}) // n3 is awake, and has not heard that round

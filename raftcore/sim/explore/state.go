@@ -9,8 +9,8 @@ import (
 // historyID names what is committed; 0 is nothing.
 type historyID uint32
 
-// history is the committed log, and the term in which each entry of it was first committed anywhere.
-// It is kept apart from the nodes, since they may forget it.
+// history is the committed log, and the term in which each entry of it was first committed
+// anywhere. It is kept apart from the nodes, since they may forget it.
 type history struct {
 	prev   historyID
 	log    cellID
@@ -32,7 +32,7 @@ type state struct {
 	leaders [termsMax + 2]raftcore.NodeID // who has led each term
 	used    Bounds
 	clock   uint8                    // steps that the common clock has made
-	floors  [readsMax]raftcore.Index // of the reads that have no answer: what was committed before; 0: answered
+	floors  [readsMax]raftcore.Index // what was committed before each read; 0: it is answered
 	wire    []packetID               // ascending
 }
 
@@ -82,8 +82,8 @@ func (x *explorer) signature(s *state) uint64 {
 	return least
 }
 
-// apply performs an event on the whole cluster. It returns nil when nothing changes that could matter,
-// when a bound is reached, or with a problem when an invariant does not hold.
+// apply performs an event on the whole cluster. It returns nil when nothing changes that could
+// matter, when a bound is reached, or with a problem when an invariant does not hold.
 func (x *explorer) apply(s *state, ev event) (*state, *Problem) {
 	if ev.kind == pass {
 		t := *s
@@ -150,9 +150,9 @@ func (b *Bounds) charge(ev event) {
 	}
 }
 
-// rewire is the wire after an event: without what was delivered, with what was sent, and without what
-// cannot have an effect any more. A message that is never delivered is a lost one, so a message
-// need not be removed to be lost.
+// rewire is the wire after an event: without what was delivered, with what was sent, and without
+// what cannot have an effect any more. A message that is never delivered is a lost one, so a
+// message need not be removed to be lost.
 func (x *explorer) rewire(s, t *state, ev event, out *outcome) []packetID {
 	wire := make([]packetID, 0, len(s.wire)+len(out.sent))
 	delivered := ev.kind != deliver || ev.keep
@@ -180,8 +180,8 @@ func (x *explorer) rewire(s, t *state, ev event, out *outcome) []packetID {
 func (x *explorer) settleReads(t *state, out *outcome, ev event) *Problem {
 	for _, r := range out.ready {
 		if r.Index < t.floors[r.ID] {
-			return problem(10, "node %d reads at %d, %d was committed before it asked", ev.node+1, r.Index,
-				t.floors[r.ID])
+			return problem(10, "node %d reads at %d, %d was committed before it asked", ev.node+1,
+				r.Index, t.floors[r.ID])
 		}
 		t.floors[r.ID] = 0
 	}
@@ -191,8 +191,8 @@ func (x *explorer) settleReads(t *state, out *outcome, ev event) *Problem {
 	return nil
 }
 
-// judge checks what concerns more than one node, after node i has changed. It also notes what became
-// committed.
+// judge checks what concerns more than one node, after node i has changed. It also notes what
+// became committed.
 func (x *explorer) judge(s, t *state, i int, out *outcome) *Problem {
 	n, before := x.nodes[t.nodes[i]], x.nodes[s.nodes[i]]
 	if out.leads {
@@ -230,8 +230,8 @@ func (x *explorer) judgeLeader(t *state, n *node) *Problem {
 		h = &x.histories[h.prev]
 	}
 	if !x.holds(n.log, h.log) {
-		return problem(4, "node %d leads term %d without %s, which was committed in term %d", n.id, term,
-			x.pos(h.log), h.term)
+		return problem(4, "node %d leads term %d without %s, which was committed in term %d", n.id,
+			term, x.pos(h.log), h.term)
 	}
 	return nil
 }
@@ -271,7 +271,8 @@ func (x *explorer) judgeCommit(t *state, n *node) *Problem {
 	return nil
 }
 
-// judgeDurability: what is committed is on the disks of a quorum of the configuration in force there.
+// judgeDurability: what is committed is on the disks of a quorum of the configuration in force
+// there.
 func (x *explorer) judgeDurability(t *state) *Problem {
 	log := x.committed(t)
 	config := &x.cells[log].config
@@ -283,7 +284,8 @@ func (x *explorer) judgeDurability(t *state) *Problem {
 			}
 		}
 		if len(half) > 0 && hold <= len(half)/2 {
-			return problem(5, "%s is committed, %d of %d voters have it on disk", x.pos(log), hold, len(half))
+			return problem(5, "%s is committed, %d of %d voters have it on disk", x.pos(log), hold,
+				len(half))
 		}
 	}
 	return nil

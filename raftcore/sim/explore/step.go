@@ -28,7 +28,8 @@ const (
 	pass                  // the common clock advances
 )
 
-// event is one transition. slow: what it writes stays in flight. keep: the message stays on the wire.
+// event is one transition. slow: what it writes stays in flight. keep: the message stays on the
+// wire.
 type event struct {
 	kind kind
 	node uint8 // index of the node; for pass, 0
@@ -121,8 +122,8 @@ func (r *run) perform(before *node, now raftcore.Instant, ev event) {
 	r.n.core.Check()
 }
 
-// look tells the common clock: before an event, as the node may have slept, and after it, since what
-// is promised or answered under a lease counts from then.
+// look tells the common clock: before an event, as the node may have slept, and after it, since
+// what is promised or answered under a lease counts from then.
 func (r *run) look(now raftcore.Instant) {
 	if now != 0 {
 		r.n.now = now
@@ -188,7 +189,8 @@ func (r *run) timePasses(k kind) {
 	n.core.Tick(n.now, wallClock)
 	for range 20 {
 		s := n.status0()
-		if k == lapse || k == resign && s.Role != raftcore.Leader || k == timeout && s.Elections > elections {
+		if k == lapse || k == resign && s.Role != raftcore.Leader ||
+			k == timeout && s.Elections > elections {
 			break
 		}
 		r.drain()
@@ -244,7 +246,8 @@ func (r *run) effects() (busy bool) {
 	n.asked = n.asked || e.TakeSnapshot
 	apply := e.Apply
 	for _, load := range slices.Clone(e.Load) {
-		n.core.Loaded(load, r.x.entries(r.x.at(n.log, load.Range.First-1), r.x.at(n.log, load.Range.Last)))
+		from, to := r.x.at(n.log, load.Range.First-1), r.x.at(n.log, load.Range.Last)
+		n.core.Loaded(load, r.x.entries(from, to))
 		busy = true
 	}
 	if !apply.Empty() {
@@ -359,8 +362,8 @@ func (r *run) leave(p packetID, claim cellID) {
 	r.out.sent = append(r.out.sent, p)
 }
 
-// installs reports whether a snapshot is being installed: then the core speaks of its position as if it
-// were durable, and lets nothing leave that says so (leave would notice).
+// installs reports whether a snapshot is being installed: then the core speaks of its position as
+// if it were durable, and lets nothing leave that says so (leave would notice).
 func (n *node) installs() bool {
 	return len(n.writes) > 0 && n.writes[len(n.writes)-1].image.base != n.disk.base
 }
@@ -377,7 +380,8 @@ func (r *run) inspect(before *node) *Problem {
 	case !s.Config.Equal(&at.config) || s.ConfigIndex != at.configIndex:
 		return problem(8, "node %d is in configuration %v of entry %d, its log says %v of %d", n.id,
 			s.Config, s.ConfigIndex, at.config, at.configIndex)
-	case !x.holds(n.disk.last, x.at(n.log, s.Stable)) && !(n.installs() && s.Stable == x.index(n.base)):
+	case !x.holds(n.disk.last, x.at(n.log, s.Stable)) &&
+		!(n.installs() && s.Stable == x.index(n.base)):
 		return problem(9, "node %d takes %s for durable, its disk has the log up to %s", n.id,
 			x.pos(x.at(n.log, s.Stable)), x.pos(n.disk.last))
 	case !r.out.restart && s.Commit < before.status.Commit:

@@ -44,8 +44,8 @@ func (x *explorer) describe(s *state) (text string) {
 func (x *explorer) describeNode(s *state, i int) string {
 	n := x.nodes[s.nodes[i]]
 	st := &n.status
-	text := fmt.Sprintf("n%d %s@%d vote %d log %s commit %d durable %d", n.id, st.Role, st.Term, st.VotedFor,
-		st.Last, st.Commit, x.index(n.disk.last))
+	text := fmt.Sprintf("n%d %s@%d vote %d log %s commit %d durable %d", n.id, st.Role, st.Term,
+		st.VotedFor, st.Last, st.Commit, x.index(n.disk.last))
 	if len(n.writes) > 0 {
 		text += fmt.Sprintf(" writes in flight %d", len(n.writes))
 	}
@@ -60,8 +60,8 @@ var kindNames = [...]string{
 	heartbeat: "sends heartbeats", resign: "hears nobody for long", propose: "gets a proposal",
 	change: "is asked to change the configuration", read: "is asked to read",
 	syncOne: "has written its oldest write", crash: "crashes and restarts", transfer: "hands over to",
-	snapshot: "takes a snapshot and compacts", fetched: "has fetched the snapshot", tick: "looks at the clock",
-	pass: "time passes",
+	snapshot: "takes a snapshot and compacts", fetched: "has fetched the snapshot",
+	tick: "looks at the clock", pass: "time passes",
 }
 
 func (x *explorer) describeEvent(s *state, ev event) string {
@@ -73,7 +73,8 @@ func (x *explorer) describeEvent(s *state, ev event) string {
 	case deliver:
 		text += " " + x.packets[ev.arg].message.String()
 	case crash:
-		text += fmt.Sprintf(", %d of %d writes in flight survive", ev.arg, len(x.nodes[s.nodes[ev.node]].writes))
+		text += fmt.Sprintf(", %d of %d writes in flight survive", ev.arg,
+			len(x.nodes[s.nodes[ev.node]].writes))
 	case change:
 		wanted := changeOf(ev.arg, &x.nodes[s.nodes[ev.node]].status.Config)
 		text += fmt.Sprintf(": voters %v, learners %v", wanted.Voters, wanted.Learners)
