@@ -140,7 +140,7 @@ func (l *raftLog) rebase(next base, o *pebble.WriteOptions) error {
 	}
 	l.base = next
 	l.bytes.Store(int64(l.tip.total - next.link.total))
-	l.announce()
+	l.shrink()
 	return l.apply(b, o)
 }
 
@@ -178,7 +178,7 @@ func (l *raftLog) reset(meta raftcore.SnapshotMeta, hard *raftcore.HardState) er
 	l.base, l.last, l.tip, l.runs, l.configs = next, meta.Pos, next.link, nil, nil
 	l.restored.Tail = nil
 	l.bytes.Store(0)
-	l.announce()
+	l.shrink()
 	return l.apply(b, pebble.Sync)
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"kelek/raftcore"
+	"kelek/raftcore/wire"
 	"kelek/store/op"
 )
 
@@ -26,7 +27,16 @@ type storage interface {
 	NextDeadline() raftcore.LogTime
 	ApplyHash() (raftcore.Index, uint64)
 	Members() ([]op.Member, error)
+	Retired() ([]op.Retired, error)
+	OriginOf(id uint64) (boot, seq uint64, ok bool)
 	View(stable bool) op.View
+	CompactTarget(keepBytes int64) raftcore.Index
+	TakeSnapshot(id uint64) (raftcore.SnapshotMeta, error)
+	SnapshotFiles(id uint64) ([]wire.SnapshotFile, error)
+	OpenSnapshotFile(id uint64, name string) (op.SnapshotReader, error)
+	DropSnapshot(id uint64) error
+	Stage(meta raftcore.SnapshotMeta, files []wire.SnapshotFile) (op.Stage, error)
+	Install(meta raftcore.SnapshotMeta, hard *raftcore.HardState) error
 	Close() error
 }
 
@@ -178,6 +188,7 @@ func resultText(r *op.Result) string {
 var errorNames = map[op.ErrorCode]string{
 	op.ErrWrongType: "wrong type", op.ErrNotInteger: "not an integer", op.ErrOverflow: "overflow",
 	op.ErrTooLong: "too long", op.ErrInvalidExpire: "invalid expire time",
+	op.ErrNotFloat: "not a float", op.ErrNotFinite: "not finite",
 	op.ErrOnceExpired: "once expired", op.ErrOnceMismatch: "once mismatch",
 }
 

@@ -35,22 +35,43 @@ type raftLog struct {
 	extent   extent
 }
 
-// extent tells readers what the log holds. It is changed before the log shrinks, so whoever misses
-// an entry and then looks here knows whether it may be missing.
+// extent tells a reader who misses an entry whether it has to be there. What is about to go is not
+// in it any more, and what is about to come is not in it yet; and shrinks tells that something went,
+// although as much may have come.
 type extent struct {
 	base, last atomic.Uint64 // entries base+1..last are there
-	shrinks    atomic.Uint64 // how often it has become shorter, at either end
+	shrinks    atomic.Uint64
 }
 
-// announce makes the extent that of base and last.
-func (l *raftLog) announce() {
-	base, last := uint64(l.base.meta.Pos.Index), uint64(l.last.Index)
+// shrink is called before a batch is applied that leaves less of the log, at either end.
+func (l *raftLog) shrink() {
 	x := &l.extent
+	base, last := uint64(l.base.meta.Pos.Index), min(x.last.Load(), uint64(l.last.Index))
 	if base > x.base.Load() || last < x.last.Load() {
+		x.base.Store(base)
+		x.last.Store(last)
 		x.shrinks.Add(1)
 	}
-	x.base.Store(base)
-	x.last.Store(last)
+}
+
+// grow is called after a batch was applied.
+func (l *raftLog) grow() { l.extent.last.Store(uint64(l.last.Index)) }
+
+// missing says that a reader has not found an entry. seen is what it knew before it looked: an entry
+// that was there then, and is not compacted, can only have gone with others.
+func (l *raftLog) missing(index raftcore.Index, seen seen) error {
+	x := &l.extent
+	there := uint64(index) > x.base.Load() && uint64(index) <= seen.last
+	return &MissingError{index, !there || x.shrinks.Load() != seen.shrinks}
+}
+
+type seen struct{ shrinks, last uint64 }
+
+// look reads shrinks first: they are raised after last has fallen.
+func (x *extent) look() (s seen) {
+	s.shrinks = x.shrinks.Load()
+	s.last = x.last.Load()
+	return s
 }
 
 // link is what an entry adds to the log: it chains it to the one before, so that entries which are
@@ -116,7 +137,6 @@ func (l *raftLog) Write(w *raftcore.Write) (wait func() error, err error) {
 		return nil, err
 	}
 	l.bytes.Store(int64(l.tip.total - l.base.link.total))
-	l.announce()
 	if !w.Sync {
 		return l.fuse.err, l.apply(b, pebble.NoSync)
 	}
@@ -125,6 +145,7 @@ func (l *raftLog) Write(w *raftcore.Write) (wait func() error, err error) {
 	if err := l.db.ApplyNoSyncWait(b, pebble.Sync); err != nil {
 		return nil, l.fuse.blow(fmt.Errorf("write log: %w", err))
 	}
+	l.grow()
 	return func() error { return l.wait(b) }, nil
 }
 
@@ -145,6 +166,7 @@ func (l *raftLog) apply(b *pebble.Batch, o *pebble.WriteOptions) error {
 	if err := l.db.Apply(b, o); err != nil {
 		return l.fuse.blow(fmt.Errorf("write log: %w", err))
 	}
+	l.grow()
 	return b.Close()
 }
 
@@ -154,7 +176,7 @@ func (l *raftLog) fill(b *pebble.Batch, w *raftcore.Write) error {
 		if err := l.truncate(b, w.TruncateFrom); err != nil {
 			return err
 		}
-		l.announce() // what comes in its place may be as long
+		l.shrink()
 	}
 	for i := range w.Append {
 		if err := l.append(b, &w.Append[i]); err != nil {

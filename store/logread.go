@@ -26,7 +26,8 @@ func (l *raftLog) load() error {
 		return err
 	}
 	l.bytes.Store(int64(l.tip.total - l.base.link.total))
-	l.announce()
+	l.extent.base.Store(uint64(l.base.meta.Pos.Index))
+	l.grow()
 	l.restored.Snapshot = l.base.meta
 	l.restored.Last = l.last
 	l.restored.Runs = slices.Clone(l.runs)
@@ -261,7 +262,7 @@ func (l *raftLog) Entries(r raftcore.Range, maxBytes int) ([]raftcore.Entry, err
 	if r.Empty() {
 		return nil, nil
 	}
-	shrinks := l.extent.shrinks.Load()
+	seen := l.extent.look()
 	it, err := l.iterate(logEntry, r.First)
 	if err != nil {
 		return nil, err
@@ -279,7 +280,7 @@ func (l *raftLog) Entries(r raftcore.Range, maxBytes int) ([]raftcore.Entry, err
 			return entries, nil
 		}
 		if index, _ := indexOfLogKey(it.Key()); index != want {
-			return nil, l.missing(want, shrinks)
+			return nil, l.missing(want, seen)
 		}
 		value = slices.Clone(value) // which the entry will point into
 		var e raftcore.Entry
@@ -298,16 +299,7 @@ func (l *raftLog) Entries(r raftcore.Range, maxBytes int) ([]raftcore.Entry, err
 		return nil, readError("the log", err)
 	}
 	if next := r.First + raftcore.Index(len(entries)); next <= r.Last {
-		return nil, l.missing(next, shrinks)
+		return nil, l.missing(next, seen)
 	}
 	return entries, nil
-}
-
-// missing says that an entry was not found by a reader who had seen so many shrinks when it began.
-// It may have been compacted or cut off between the request for it and that; or meanwhile, and
-// others may stand in its place by now.
-func (l *raftLog) missing(index raftcore.Index, shrinks uint64) error {
-	x := &l.extent
-	there := uint64(index) > x.base.Load() && uint64(index) <= x.last.Load()
-	return &MissingError{index, !there || x.shrinks.Load() != shrinks}
 }
