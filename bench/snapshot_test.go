@@ -116,7 +116,7 @@ func TestAFollowerComesBackByASnapshot(t *testing.T) {
 	leader, _ := leaderOf(t, c, 0)
 	away := c.Nodes[(slices.Index(c.Nodes, leader)+1)%3]
 	g := newGauge(t, leader.Addr())
-	waitWrites(t, load, 200)
+	waitWrites(t, load, int64(times(200, 2000)))
 	before, ofBefore := g.phase()
 	kill := func() error { return c.Kill(away) }
 	if err := load.Expect(kill, slices.Index(c.Nodes, away)); err != nil {
@@ -124,7 +124,7 @@ func TestAFollowerComesBackByASnapshot(t *testing.T) {
 	}
 	took := fill(t, leader.Addr(), bytes)
 	filling, _ := g.phase()
-	waitWrites(t, load, 200)
+	waitWrites(t, load, int64(times(200, 2000)))
 	quiet, ofQuiet := g.phase()
 
 	begin := time.Now()
