@@ -394,3 +394,42 @@ func TestANodeThatWaitsForADeadCreatorSaysSo(t *testing.T) {
 		t.Errorf("%d warnings in 22 s: %s", got, log.String())
 	}
 }
+
+// The leader's status says of each member what it is and how it does.
+func TestStatusOfMembers(t *testing.T) {
+	c := newTownship(t, 3, func(o *Options) { o.PromoteAfter = time.Hour })
+	leader := c.leader()
+	c.pass(time.Second)
+	c.asksToJoin(4, "", wire.JoinLearner)
+	c.wantConfig(ids(1, 2, 3), ids(4))
+	joining := c.asksToJoin(5, "", wire.JoinVoter)
+	c.wantConfig(ids(1, 2, 3), ids(4, 5))
+	c.pass(100 * time.Millisecond)
+	joining.diskStalls = true
+	down := c.follower()
+	down.frozen = true
+	leader.incr("k", 1)
+	c.pass(2 * time.Second)
+	s := leader.node.Status()
+	if total, alive := s.Voters(); total != 3 || alive != 2 || s.FailuresTolerated() != 0 {
+		t.Errorf("%d of %d voters, tolerates %d", alive, total, s.FailuresTolerated())
+	}
+	for _, m := range s.Members {
+		id := raftcore.NodeID(m.ID)
+		want := op.MemberStatus{Role: op.RoleVoter, Voter: true, State: "ok", Match: uint64(lastIndex(leader))}
+		switch id {
+		case 4:
+			want.Role, want.Voter = op.RoleLearner, false
+		case 5:
+			want.Role, want.Voter, want.State = op.RoleLearner, false, "catching-up"
+			want.Match, want.Lag = m.Match, uint64(lastIndex(leader))-m.Match
+		case down.id:
+			want.State, want.Match, want.Lag = "down", m.Match, uint64(lastIndex(leader))-m.Match
+		}
+		if m.Role != want.Role || m.Voter != want.Voter || m.State != want.State || m.Match != want.Match ||
+			m.Lag != want.Lag || m.Leader != (id == leader.id) || m.Self != (id == leader.id) ||
+			m.Standing != (id == 4) || (id == 5 || id == down.id) != (m.Lag > 0) {
+			t.Errorf("%+v, want %+v", m, want)
+		}
+	}
+}

@@ -26,10 +26,13 @@ func healthy() *fixed {
 		Snapshots: op.SnapshotStatus{Index: 15, Sending: 1, Created: 3, CreatesFailed: 1, Sent: 4,
 			SendsFailed: 2, Installed: 5, ReceivesFailed: 6, BytesSent: 700, BytesReceived: 800},
 		FsyncTotalMicros: 2_500_000, Members: []op.MemberStatus{
-			{Member: op.Member{ID: 0x11, Name: "n1"}, Voter: true, Self: true},
-			{Member: op.Member{ID: 0x22, Name: "n2"}, Voter: true, Connected: true, Match: 17,
-				ContactMs: 1500},
-			{Member: op.Member{ID: 0x33}, Voter: true, ContactMs: -1},
+			{Member: op.Member{ID: 0x11, Name: "n1"}, Role: op.RoleVoter, Voter: true, Self: true,
+				State: "ok"},
+			{Member: op.Member{ID: 0x22, Name: "n2"}, Role: op.RoleVoter, Voter: true, Connected: true,
+				Match: 17, ContactMs: 1500, State: "ok"},
+			{Member: op.Member{ID: 0x33}, Role: op.RoleVoter, Voter: true, ContactMs: -1, State: "down"},
+			{Member: op.Member{ID: 0x44, Name: "n4", Standing: true}, Role: op.RoleLearner,
+				Connected: true, Lag: 7, ContactMs: 5, State: "ok", Connects: 2, DialsFailed: 3},
 		},
 	}}
 }
@@ -78,7 +81,9 @@ func TestStatusIsJSON(t *testing.T) {
 		t.Fatalf("%d, %v", code, err)
 	}
 	if got.Version != 1 || got.Leader != "n1" || got.LeaderID != "0000000000000011" || !got.Ready ||
-		got.Log.AppliedIndex != 18 || len(got.Members) != 3 || got.Members[1].MatchIndex != 17 ||
+		got.Log.AppliedIndex != 18 || len(got.Members) != 4 || got.Members[1].MatchIndex != 17 ||
+		got.Tolerated != 0 || got.Members[3].Role != "learner" || !got.Members[3].Standing ||
+		got.Members[3].LagEntries != 7 || got.Members[3].DialsFailed != 3 || got.Members[2].State != "down" ||
 		!strings.HasPrefix(got.ClusterID, "ab00") {
 		t.Errorf("got %s", body)
 	}
@@ -102,6 +107,8 @@ func TestMetrics(t *testing.T) {
 		`kelek_raft_apply_backlog_entries 1`,
 		`kelek_wal_fsync_seconds_total 2.5`,
 		`kelek_raft_members{kind="voter"} 3`,
+		`kelek_raft_members{kind="learner"} 1`,
+		`kelek_raft_members{kind="leaving"} 0`,
 		`kelek_raft_failures_tolerated 0`,
 		`kelek_raft_peer_lag_entries{peer="n2"} 3`,
 		`kelek_raft_peer_last_contact_seconds{peer="n2"} 1.5`,

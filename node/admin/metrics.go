@@ -193,21 +193,19 @@ type putter func(desc *prometheus.Desc, kind prometheus.ValueType, v float64, la
 
 func (c *collector) collectMembers(s *op.Status, put putter) {
 	leading := s.Leader != 0 && s.Leader == s.NodeID
-	voters, alive := 0, 0
+	count := map[op.MemberRole]int{}
 	for i := range s.Members {
 		m := &s.Members[i]
-		if m.Voter {
-			voters++
-			alive += int(truth(m.Self || m.Connected))
-		}
+		count[m.Role]++
 		if !m.Self {
 			c.collectPeer(s, m, leading, put)
 		}
 	}
-	put(c.members, gauge, float64(voters), "voter")
-	put(c.members, gauge, float64(len(s.Members)-voters), "learner")
+	for _, role := range [...]op.MemberRole{op.RoleVoter, op.RoleLearner, op.RoleLeaving} {
+		put(c.members, gauge, float64(count[role]), string(role))
+	}
 	if leading {
-		put(c.tolerated, gauge, float64(max(alive-(voters/2+1), 0)))
+		put(c.tolerated, gauge, float64(max(s.FailuresTolerated(), 0)))
 	}
 }
 

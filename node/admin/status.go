@@ -23,7 +23,8 @@ type statusV1 struct {
 	Stopping    bool       `json:"stopping"`
 	Log         logV1      `json:"log"`
 	Members     []memberV1 `json:"members"`
-	JointChange bool       `json:"joint_change"` // a membership change is in progress
+	JointChange bool       `json:"joint_change"`       // a membership change is in progress
+	Tolerated   int        `json:"failures_tolerated"` // voters that may still fail; -1: too few, or unknown
 	Work        workV1     `json:"work"`
 }
 
@@ -42,7 +43,10 @@ type logV1 struct {
 type memberV1 struct {
 	NodeID      string `json:"node_id"`
 	Name        string `json:"name"`
+	Role        string `json:"role"`  // voter, learner or leaving
+	State       string `json:"state"` // ok, down; on the leader also probing, snapshot, catching-up
 	Voter       bool   `json:"voter"`
+	Standing    bool   `json:"standing"` // a learner that is never promoted by itself
 	Self        bool   `json:"self"`
 	Connected   bool   `json:"connected"`
 	Addr        string `json:"addr"`
@@ -50,7 +54,10 @@ type memberV1 struct {
 	ClusterAddr string `json:"cluster_addr"`
 	Build       string `json:"build"`
 	MatchIndex  uint64 `json:"match_index"` // known on the leader only
+	LagEntries  uint64 `json:"lag_entries"` // likewise
 	ContactMs   int64  `json:"contact_ms"`  // since the last message; -1 never
+	Connects    uint64 `json:"connects"`    // connections made to it since the start
+	DialsFailed uint64 `json:"dials_failed"`
 }
 
 type workV1 struct {
@@ -70,6 +77,7 @@ func newStatusV1(s *op.Status) *statusV1 {
 		Version: 1, NodeID: hexID(s.NodeID), Name: s.Name, Boot: s.Boot,
 		Role: s.Role, Term: s.Term, LeaderID: hexID(s.Leader),
 		Ready: ready(s), Stopping: s.Stopping, JointChange: s.Joint,
+		Tolerated: s.FailuresTolerated(),
 		Log: logV1{
 			FirstIndex: s.FirstIndex, LastIndex: s.LastIndex, CommitIndex: s.CommitIndex,
 			AppliedIndex: s.Applied, LogTimeMs: s.LogTime, Bytes: s.LogBytes,
@@ -98,7 +106,8 @@ func newStatusV1(s *op.Status) *statusV1 {
 
 func newMemberV1(m *op.MemberStatus) memberV1 {
 	return memberV1{
-		NodeID: hexID(m.ID), Name: m.Name, Voter: m.Voter, Self: m.Self, Connected: m.Connected,
+		NodeID: hexID(m.ID), Name: m.Name, Role: string(m.Role), State: m.State, Standing: m.Standing,
+		LagEntries: m.Lag, Connects: m.Connects, DialsFailed: m.DialsFailed, Voter: m.Voter, Self: m.Self, Connected: m.Connected,
 		Addr: m.Addr, PeerAddr: m.PeerAddr, ClusterAddr: m.ClusterAddr, Build: m.Version,
 		MatchIndex: m.Match, ContactMs: m.ContactMs,
 	}
