@@ -248,7 +248,8 @@ func (d *disk) crash(g *rand.Rand) (torn bool) {
 		d.stage = stage{}
 	}
 	*d = disk{
-		durable: d.durable, state: d.state, marked: d.marked, stage: d.stage, pending: d.pending[:0], free: d.free, slowness: d.slowness,
+		durable: d.durable, state: d.state, marked: d.marked, stage: d.stage,
+		pending: d.pending[:0], free: d.free, slowness: d.slowness,
 	}
 	return torn
 }

@@ -11,9 +11,11 @@ const (
 	partitionFault                  // see partitionKind
 	cutFault                        // one direction of one link is dead
 	resetFault                      // a connection breaks
+	clogFault                       // one direction of one link delivers nothing for a while, then all
 	stallFault                      // a disk takes very long to sync
 	clockFault                      // a clock changes its rate or leaps
 	transferFault                   // leadership is handed over
+	stopFault                       // a node hands over and stops, as it does when it is told to
 	compactFault                    // a node compacts its log
 	flushFault                      // a state machine becomes durable
 	snapshotFault                   // a snapshot is taken, or those that are kept get lost
@@ -40,9 +42,11 @@ var faults = [faultKinds]fault{
 	partitionFault: {"partition", (*World).partition},
 	cutFault:       {"cut", (*World).cut},
 	resetFault:     {"reset", (*World).resetLink},
+	clogFault:      {"clog", (*World).clog},
 	stallFault:     {"stall", (*World).stall},
 	clockFault:     {"clock", (*World).disturbClock},
 	transferFault:  {"transfer", (*World).transfer},
+	stopFault:      {"stop", (*World).stopGracefully},
 	compactFault:   {"compact", (*World).compact},
 	flushFault:     {"flush", (*World).flush},
 	snapshotFault:  {"snapshot", (*World).takeAny},
@@ -81,6 +85,39 @@ func (w *World) cut(p *process) {
 		w.network.links[p.index][peer.index].cut = true
 		w.endLater(cutFault, p)
 	}
+}
+
+func (w *World) clog(p *process) {
+	if peer := w.victim(); peer != p {
+		l := &w.network.links[p.index][peer.index]
+		l.clogged = w.now + around(w.rng.strike, w.knobs.lasts[clogFault])
+	}
+}
+
+// stopGracefully ends a node in order: leadership goes first, for as long as that may take.
+func (w *World) stopGracefully(p *process) {
+	if p.core == nil || p.paused {
+		return
+	}
+	w.drawDown(p)
+	if p.state.Role == raftcore.Leader && p.core.TransferLeadership(0) == nil {
+		w.stats.Transfers++
+		p.inputTaken()
+	}
+	w.schedule(p, around(w.rng.strike, w.knobs.election/2), evStop, 0)
+}
+
+// stopped is the end of that: what was to be synced is, since the writer is closed before the node is.
+func (p *process) stopped() {
+	if p.w.phase != faulty {
+		return // whoever told it to has thought better of it
+	}
+	p.w.stats.Stopped++
+	if len(p.disk.pending) > 0 {
+		p.land()
+	}
+	p.crash()
+	p.w.restartLater(p)
 }
 
 func (w *World) resetLink(p *process) {

@@ -12,6 +12,7 @@ const (
 	evApply                           // an applier reaches the next range
 	evLoaded                          // entries read from disk for a slow peer
 	evAdvance                         // a gathering loop drains its core
+	evStop                            // a node that was told to stops
 	evTake                            // a snapshot that the core wants is taken
 	evFetch                           // a part of a snapshot is overdue
 	evFetched                         // a fetched snapshot is synced

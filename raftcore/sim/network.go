@@ -1,6 +1,9 @@
 package sim
 
 import (
+	"hash/crc32"
+	"slices"
+
 	"kelek/raftcore"
 	"kelek/raftcore/wire"
 )
@@ -14,6 +17,7 @@ type packet struct {
 	from, to int8
 	forward  bool // a proposal
 	stream   bool // part of a snapshot's transfer
+	flipped  bool // a bit changed on the way
 	copies   int32
 	life     uint32 // of the link when it was sent, see link
 	order    uint64 // on the link
@@ -32,6 +36,8 @@ type link struct {
 	kept    uint64
 	lastAt  raftcore.Instant // arrival of the packet sent last, for FIFO runs
 	propAt  raftcore.Instant // the same for forwarded proposals, which are always in order
+	clogged raftcore.Instant // nothing arrives before this
+	freeAt  raftcore.Instant // when what was sent has left, on links with a bandwidth
 	latency raftcore.Instant // one way
 }
 
@@ -78,7 +84,8 @@ func (n *network) take(from, to int) (int32, *packet) {
 	slot := n.free[len(n.free)-1]
 	n.free = n.free[:len(n.free)-1]
 	k := &n.packets[slot]
-	k.from, k.to, k.forward, k.stream, k.copies = int8(from), int8(to), false, false, 1
+	k.from, k.to, k.copies = int8(from), int8(to), 1
+	k.forward, k.stream, k.flipped = false, false, false
 	k.bytes = k.bytes[:0]
 	return slot, k
 }
@@ -151,7 +158,8 @@ func (n *network) transmit(p *process, slot int32) {
 	}
 	l.order++
 	k.life, k.order = l.life, l.order
-	n.arrive(slot, l, n.delay(l, healed))
+	k.flipped = !healed && chance(g, knobs.flipPermille)
+	n.arrive(slot, l, n.delay(l, healed)+n.queued(k, l))
 	if healed || !chance(g, knobs.dupPermille) {
 		return
 	}
@@ -174,10 +182,27 @@ func (n *network) delay(l *link, healed bool) raftcore.Instant {
 	return around(g, l.latency)
 }
 
+// queued is how long a packet waits for those before it to leave, and itself takes to leave.
+func (n *network) queued(k *packet, l *link) raftcore.Instant {
+	perByte := n.w.knobs.perByte
+	if perByte == 0 || n.w.phase != faulty {
+		return 0
+	}
+	size := packetBytes + len(k.bytes)
+	for i := range k.message.Entries {
+		size += k.message.Entries[i].Bytes()
+	}
+	l.freeAt = max(l.freeAt, n.w.now) + raftcore.Instant(size)*perByte
+	return l.freeAt - n.w.now
+}
+
+// packetBytes is about what a message without entries takes.
+const packetBytes = 64
+
 // arrive schedules the packet, behind the one before when links are in order. Proposals always are:
 // an origin's come on one connection, and the leader takes them in that order or not at all.
 func (n *network) arrive(slot int32, l *link, delay raftcore.Instant) {
-	at := n.w.now + delay
+	at := max(n.w.now+delay, l.clogged)
 	switch {
 	case n.packets[slot].forward:
 		at = max(at, l.propAt+1)
@@ -207,6 +232,10 @@ func (n *network) deliver(p *process, slot int32) {
 		n.release(slot)
 		return
 	}
+	if k.flipped {
+		n.refuseDamaged(p, slot)
+		return
+	}
 	if !p.burst {
 		p.tick()
 	}
@@ -220,6 +249,29 @@ func (n *network) deliver(p *process, slot int32) {
 	}
 	n.release(slot)
 }
+
+// refuseDamaged: a frame whose checksum does not match is not looked into, and ends its connection.
+func (n *network) refuseDamaged(p *process, slot int32) {
+	k := &n.packets[slot]
+	b := k.bytes
+	if !k.forward && !k.stream {
+		b = wire.AppendMessage(nil, &k.message)
+	}
+	b = append(slices.Clone(b), byte(k.part.data))
+	sum := crc32.Checksum(b, castagnoli)
+	bit := int(k.order) % (8 * len(b))
+	b[bit/8] ^= 1 << (bit % 8)
+	if crc32.Checksum(b, castagnoli) == sum {
+		n.w.fail(15, "%s: a damaged frame passes its checksum", p.name())
+	}
+	n.w.stats.Flipped++
+	from := n.w.nodes[k.from]
+	n.release(slot)
+	n.reset(from, p)
+}
+
+// castagnoli is the polynomial of frames.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // lostToReset reports whether the connection that carried a packet broke under it. In runs without
 // order there are no connections to speak of, and every other packet outlives the reset.

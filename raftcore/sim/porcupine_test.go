@@ -81,7 +81,7 @@ func judge(history []operation) (wrong error, undecided int) {
 		})
 	}
 	for about, ops := range keys {
-		switch porcupine.CheckOperationsTimeout(keySemantics, ops, 5*time.Second) {
+		switch porcupine.CheckOperationsTimeout(keySemantics, ops, time.Second) {
 		case porcupine.Illegal:
 			return fmt.Errorf("%d operations on key %d of kind %d are not linearizable", len(ops), about.key,
 				about.kind), undecided

@@ -45,7 +45,9 @@ type knobs struct {
 	dropPermille int
 	dupPermille  int // packets of which one to three copies arrive, up to dupLate later
 	dupLate      raftcore.Instant
-	fifo         bool // packets of one link stay in order
+	fifo         bool             // packets of one link stay in order
+	flipPermille int              // packets with a bit flipped
+	perByte      raftcore.Instant // time that a byte takes to leave; 0: none
 	partitions   []partitionKind
 
 	// Disk and applier.
@@ -162,6 +164,8 @@ func drawNetwork(g *rand.Rand, k *knobs) {
 	k.dropPermille = sometimes(g, 100)
 	k.dupPermille = sometimes(g, 100)
 	k.dupLate = pick(g, 10*k.latency, 200*k.latency, 4*k.election)
+	k.flipPermille = pick(g, 0, 0, 2)
+	k.perByte = pick(g, 0, 0, 0, 100, us)
 	k.partitions = []partitionKind{uniform, isolateOne, isolateLeader, bridge, ring}
 	if g.IntN(3) == 0 {
 		k.partitions = k.partitions[:0]
@@ -304,6 +308,7 @@ func calm(_ *rand.Rand, k *knobs) {
 	k.every = [faultKinds]raftcore.Instant{}
 	k.every[flushFault], k.every[compactFault] = 4*k.election, 4*k.election
 	k.tailPermille, k.dropPermille, k.dupPermille, k.syncTailPermille = 0, 0, 0, 0
+	k.flipPermille, k.perByte = 0, 0
 }
 
 func slowDisk(g *rand.Rand, k *knobs) {

@@ -49,6 +49,8 @@ type Stats struct {
 	Loads      int                // reads of old entries for slow peers
 	Compacted  int                // entries
 	Transfers  int                // leadership transfers that were accepted
+	Stopped    int                // nodes that stopped in order
+	Flipped    int                // packets that were refused for their checksum
 
 	Changes        int // of membership, that a leader has appended
 	ChangesRefused int
@@ -177,6 +179,7 @@ var eventTable = [eventKinds]func(w *World, p *process, e *event){
 	evSynced:     func(_ *World, p *process, e *event) { p.synced(raftcore.Seq(e.arg)) },
 	evApply:      func(_ *World, p *process, _ *event) { p.applyNext() },
 	evLoaded:     func(_ *World, p *process, e *event) { p.loaded(int(e.arg)) },
+	evStop:       func(_ *World, p *process, _ *event) { p.stopped() },
 	evTake:       func(_ *World, p *process, e *event) { p.takeNow(e.arg != 0) },
 	evFetch:      func(_ *World, p *process, e *event) { p.fetchTimedOut(e.arg>>16, int(e.arg&0xffff)) },
 	evFetched:    func(_ *World, p *process, e *event) { p.fetched(e.arg) },

@@ -190,7 +190,7 @@ func (s *Stats) add(r *Stats) {
 		{&s.Snapshots, r.Snapshots}, {&s.Installs, r.Installs}, {&s.Parts, r.Parts},
 		{&s.Mismatches, r.Mismatches}, {&s.Resumed, r.Resumed}, {&s.Aborted, r.Aborted},
 		{&s.GivenUp, r.GivenUp}, {&s.Jumped, r.Jumped},
-		{&s.RetiredRefused, r.RetiredRefused}, {&s.DiskErrors, r.DiskErrors}, {&s.Damaged, r.Damaged},
+		{&s.Stopped, r.Stopped}, {&s.Flipped, r.Flipped}, {&s.RetiredRefused, r.RetiredRefused}, {&s.DiskErrors, r.DiskErrors}, {&s.Damaged, r.Damaged},
 		{&s.Fenced, r.Fenced}, {&s.Lost, r.Lost}, {&s.Returned, r.Returned},
 		{&s.Replaced, r.Replaced}, {&s.Graphs, r.Graphs},
 	} {
@@ -227,7 +227,7 @@ func (s *Stats) mustHaveMet(t *testing.T) {
 		"refused config changes": s.ChangesRefused, "committed configs": s.Configs,
 		"joined nodes": s.Joined, "removed nodes": s.Retired, "removed leaders": s.LeadersRemoved,
 		"wiped nodes": s.Wiped, "returns under a retired id": s.RetiredRefused,
-		"snapshots": s.Snapshots, "installs": s.Installs, "snapshot parts": s.Parts,
+		"orderly stops": s.Stopped, "damaged packets": s.Flipped, "snapshots": s.Snapshots, "installs": s.Installs, "snapshot parts": s.Parts,
 		"files that started over": s.Mismatches, "resumed transfers": s.Resumed,
 		"aborted transfers": s.Aborted, "failed transfers": s.GivenUp,
 		"results jumped over": s.Jumped,
