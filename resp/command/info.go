@@ -312,18 +312,10 @@ func oneIf(b bool) int {
 	return 0
 }
 
-// quorumOf counts the voters, and how many more of those that are connected may fail.
+// quorumOf counts the voters, and how many more of those that are up may fail.
 func quorumOf(s *op.Status) (voters, tolerated int) {
-	up := 0
-	for _, m := range s.Members {
-		if m.Voter {
-			voters++
-			if m.Self || m.Connected {
-				up++
-			}
-		}
-	}
-	return voters, max(0, up-(voters/2+1))
+	voters, _ = s.Voters()
+	return voters, max(0, s.FailuresTolerated())
 }
 
 func infoKeyspace(w *infoWriter) {
