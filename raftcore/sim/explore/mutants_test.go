@@ -27,6 +27,8 @@ func TestPlantedBugs(t *testing.T) {
 		{13, "a leader is replaced", []int{9}, 400_000},
 		{15, "a change of members", []int{5}, 10_000},
 		{16, "a deposed leader gets a snapshot", []int{0, 8}, 10_000},
+		{21, "a divergent log", []int{4}, 100_000},
+		{26, "a divergent log", []int{0, 4}, 100_000},
 		{22, "a lease and a late answer", []int{10}, 400_000},
 		{122, "a lease and a transfer", []int{10}, 1_000_000},
 	} {

@@ -38,12 +38,16 @@ const (
 	Formed Setup = iota
 	// Led: n1 leads term 2, its no-op is committed and known everywhere, nothing is on the wire.
 	Led
-	// Lagging: as Led, then n3 is cut off, n1 commits an entry, takes a snapshot and compacts its log.
+	// Lagging: as Led, then n3 is cut off, n1 commits an entry, takes a snapshot and compacts its
+	// log.
 	Lagging
 	// Deposed: n3 leads term 2, is cut off, and appends an entry and a configuration without n1; n1
 	// leads term 3, commits, takes a snapshot and compacts its log.
 	Deposed
-	// Awaited: as Led; n2 has heard a round of n1, and its answer is under way for an election time-out.
+	// Divergent: n3 leads term 2, is cut off, and appends two entries; n1 leads term 3 and commits.
+	Divergent
+	// Awaited: as Led; n2 has heard a round of n1, and its answer is under way for an election
+	// time-out.
 	Awaited
 )
 
@@ -64,6 +68,8 @@ func Scopes() []Scope {
 	return []Scope{
 		{Name: "a deposed leader gets a snapshot", Setup: Deposed, Terms: 3,
 			Bounds: Bounds{Heartbeats: 2, Snapshots: 1, Crashes: 1, Delays: 1}},
+		{Name: "a divergent log", Setup: Divergent, Terms: 3,
+			Bounds: Bounds{Heartbeats: 1, Reads: 1, Proposals: 1, Crashes: 1, Delays: 1}},
 		{Name: "elections", Setup: Formed, Terms: 3,
 			Bounds: Bounds{Timeouts: 2, Crashes: 1, Delays: 1}},
 		{Name: "a leader is replaced", Setup: Led, Terms: 3,

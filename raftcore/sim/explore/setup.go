@@ -32,6 +32,14 @@ func (x *explorer) setup() (*state, error) {
 		play.do(event{kind: lapse, node: 1})
 		play.lead(1)
 		play.do(event{kind: snapshot})
+	case Divergent:
+		play.lead(3)
+		play.cut = 3
+		play.do(event{kind: propose, node: 2, arg: 20})
+		play.do(event{kind: propose, node: 2, arg: 21})
+		play.settle()
+		play.do(event{kind: lapse, node: 1})
+		play.lead(1)
 	}
 	play.s.used, play.s.wire = Bounds{}, nil
 	if x.scope.Setup == Awaited {
