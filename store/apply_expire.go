@@ -79,3 +79,32 @@ func (m *machine) applyPersist(o *op.Op) error {
 	m.result = op.Result{Kind: op.ResultInt, Int: 1}
 	return m.put(p, 0, old.body, nil)
 }
+
+// applyGetEx returns a string and changes its deadline; one that has come deletes it.
+func (m *machine) applyGetEx(o *op.Op) error {
+	deadline, ok := m.deadlineOf(o)
+	if !ok {
+		return m.answerError(op.ErrInvalidExpire)
+	}
+	p := placeOf(o.DB, o.Key)
+	old, err := m.get(p)
+	switch {
+	case err != nil:
+		return err
+	case wrongType(old):
+		return m.answerError(op.ErrWrongType)
+	case !old.exists() || deadline == old.deadline:
+		return m.answerString(old)
+	case o.TTL != op.TTLClear && deadline <= m.now:
+		err = m.del(p)
+	default:
+		err = m.put(p, deadline, old.body, nil)
+		if err == nil && deadline != 0 {
+			err = m.addDeadline(deadline, p)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return m.answerString(old)
+}

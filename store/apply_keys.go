@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"fmt"
 
 	"kelek/store/op"
@@ -40,6 +41,41 @@ func (m *machine) applyDelete(o *op.Op) error {
 		}
 	}
 	return m.answerInt(existed)
+}
+
+// applyCopy copies a key with its deadline, or moves it. A key that is its own target is there
+// already, and stays as it is.
+func (m *machine) applyCopy(o *op.Op) error {
+	from, to := placeOf(o.DB, o.Key), placeOf(o.ToDB, o.To)
+	target, err := m.head(to)
+	if err != nil {
+		return err
+	}
+	old, err := m.get(from)
+	switch {
+	case err != nil:
+		return err
+	case !old.exists():
+		return m.answer(op.ResultNil)
+	case o.Cond == op.IfAbsent && target.exists():
+		return m.answerInt(0)
+	case o.DB == o.ToDB && bytes.Equal(o.Key, o.To):
+		return m.answerInt(1)
+	}
+	if err := m.put(to, old.deadline, old.body, nil); err != nil {
+		return err
+	}
+	if old.deadline != 0 {
+		if err := m.addDeadline(old.deadline, to); err != nil {
+			return err
+		}
+	}
+	if o.Move {
+		if err := m.del(from); err != nil {
+			return err
+		}
+	}
+	return m.answerInt(1)
 }
 
 // applyFlush deletes databases with one range tombstone. ONCE entries stay: they say what was

@@ -39,6 +39,16 @@ func (m *machine) execute(o *op.Op) error {
 		return m.applyMember(o)
 	case op.CodeMulti:
 		return m.applyMulti(o)
+	case op.CodeCopy:
+		return m.applyCopy(o)
+	case op.CodeSetRange:
+		return m.applySetRange(o)
+	case op.CodeGetEx:
+		return m.applyGetEx(o)
+	case op.CodePutNew:
+		return m.applyPutNew(o)
+	case op.CodeAddFloat:
+		return m.applyAddFloat(o)
 	}
 	return op.UnknownCodeError{Code: o.Code}
 }
@@ -105,6 +115,23 @@ func putConditionMet(o *op.Op, old record) bool {
 		return old.exists() && bytes.Equal(old.body, o.Match)
 	}
 	return true
+}
+
+// applyPutNew looks at every key before it writes the first.
+func (m *machine) applyPutNew(o *op.Op) error {
+	for i := 0; i < len(o.Args); i += 2 {
+		old, err := m.head(placeOf(o.DB, o.Args[i]))
+		if err != nil {
+			return err
+		}
+		if old.exists() {
+			return m.answerInt(0)
+		}
+	}
+	if err := m.applyPutMany(o); err != nil {
+		return err
+	}
+	return m.answerInt(1)
 }
 
 func (m *machine) applyPutMany(o *op.Op) error {
@@ -185,4 +212,28 @@ func (m *machine) applyAppend(o *op.Op) error {
 		return err
 	}
 	return m.answerInt(int64(length))
+}
+
+// applySetRange writes over a part of a string, which grows by zero bytes where it is too short.
+func (m *machine) applySetRange(o *op.Op) error {
+	p := placeOf(o.DB, o.Key)
+	old, err := m.get(p)
+	if err != nil {
+		return err
+	}
+	switch end := o.Delta + int64(len(o.Value)); {
+	case wrongType(old):
+		return m.answerError(op.ErrWrongType)
+	case len(o.Value) == 0:
+		return m.answerInt(int64(len(old.body)))
+	case end > int64(m.limits.valueBytesMax) || end < 0:
+		return m.answerError(op.ErrTooLong)
+	}
+	body := make([]byte, max(len(old.body), int(o.Delta)+len(o.Value)))
+	copy(body, old.body)
+	copy(body[o.Delta:], o.Value)
+	if err := m.put(p, old.deadline, body, nil); err != nil {
+		return err
+	}
+	return m.answerInt(int64(len(body)))
 }

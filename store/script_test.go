@@ -210,13 +210,30 @@ func parseOp(t testing.TB, words []string) *op.Op {
 	case "expire":
 		o.Code = op.CodeExpire
 		parseOptions(t, o, args[2:])
-	case "del", "mset":
-		o.Code = map[string]op.Code{"del": op.CodeDelete, "mset": op.CodePutMany}[args[0]]
+	case "del", "mset", "msetnx":
+		o.Code = map[string]op.Code{"del": op.CodeDelete, "mset": op.CodePutMany,
+			"msetnx": op.CodePutNew}[args[0]]
 		for _, arg := range args[1:] {
 			o.Args = append(o.Args, []byte(arg))
 		}
 	case "take":
 		o.Code = op.CodeTake
+	case "getex":
+		o.Code = op.CodeGetEx
+		parseOptions(t, o, args[2:])
+	case "copy", "move":
+		o.Code, o.Move, o.ToDB, o.To = op.CodeCopy, args[0] == "move", db, []byte(args[2])
+		if len(args) > 3 && args[3] == "nx" {
+			o.Cond, args = op.IfAbsent, args[1:]
+		}
+		if len(args) > 3 {
+			o.ToDB = uint8(number(t, args[3]))
+		}
+	case "setrange":
+		o.Code, o.Delta = op.CodeSetRange, number(t, args[2])
+		o.Value = []byte(strings.Join(args[3:], " "))
+	case "addfloat":
+		o.Code, o.Value = op.CodeAddFloat, []byte(args[2])
 	case "persist":
 		o.Code = op.CodePersist
 	case "add":

@@ -1,7 +1,5 @@
 package command
 
-import "kelek/store/op"
-
 func ping(c *Call) Outcome {
 	switch len(c.Args) {
 	case 1:
@@ -32,16 +30,14 @@ func reset(c *Call) Outcome {
 }
 
 func selectDB(c *Call) Outcome {
-	n, ok := parseInt(c.Args[1])
+	db, bad := parseDB(c.Args[1])
 	switch {
-	case !ok:
-		return c.fail(errNotInteger)
-	case n < 0 || n >= op.Databases:
-		return c.fail(errDBIndex)
-	case n != 0 && c.Host.Face().Cluster:
+	case bad != "":
+		return c.fail(bad)
+	case db != 0 && c.Host.Face().Cluster:
 		return c.fail(errSelectCluster)
 	}
-	c.Session.DB = uint8(n)
+	c.Session.DB = db
 	return c.ok()
 }
 

@@ -34,7 +34,14 @@ const (
 		"mode with OPTIN or OPTOUT mode enabled"
 	errTracking = "ERR CLIENT TRACKING is not supported: invalidations are not sent. " +
 		"Disable client-side caching"
-	errNoLFU = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. " +
+	errOffset      = "ERR offset is out of range"
+	errNotFloat    = "ERR value is not a valid float"
+	errNotFinite   = "ERR increment would produce NaN or Infinity"
+	errNoKey       = "ERR no such key"
+	errSameObject  = "ERR source and destination objects are the same"
+	errMoveCluster = "ERR MOVE is not allowed in cluster mode"
+	errCopyCluster = "ERR Copying to another database is not allowed in cluster mode"
+	errNoLFU       = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. " +
 		"Please note that when switching between policies at runtime LRU and LFU data will take " +
 		"some time to adjust."
 	errFunctions   = "ERR functions are not supported by this server"
@@ -110,6 +117,10 @@ func resultError(code op.ErrorCode, name string) string {
 		return errTooLong
 	case op.ErrInvalidExpire:
 		return errInvalidExpire(name)
+	case op.ErrNotFloat:
+		return errNotFloat
+	case op.ErrNotFinite:
+		return errNotFinite
 	case op.ErrOnceExpired:
 		return errOnceExpired
 	case op.ErrOnceMismatch:

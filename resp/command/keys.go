@@ -1,10 +1,104 @@
 package command
 
-import "kelek/store/op"
+import (
+	"bytes"
+
+	"kelek/store/op"
+)
 
 func del(c *Call) Outcome {
 	*c.Op = op.Op{Code: op.CodeDelete, Args: c.Args[1:]}
 	return c.propose(resultInt)
+}
+
+func rename(c *Call) Outcome {
+	*c.Op = op.Op{Code: op.CodeCopy, Move: true, Key: c.Args[1], To: c.Args[2]}
+	return c.proposeCopy(c.Session.DB, resultRenamed)
+}
+
+func renamenx(c *Call) Outcome {
+	*c.Op = op.Op{Code: op.CodeCopy, Move: true, Cond: op.IfAbsent, Key: c.Args[1], To: c.Args[2]}
+	return c.proposeCopy(c.Session.DB, resultRenamedNX)
+}
+
+// proposeCopy sets both databases.
+func (c *Call) proposeCopy(to uint8, result ResultFunc) Outcome {
+	o := c.propose(result)
+	c.Op.ToDB = to
+	return o
+}
+
+// resultRenamed is OK; without a source there is nothing to rename.
+func resultRenamed(r *Reply, result *op.Result) {
+	if result.Kind == op.ResultNil {
+		r.Error(errNoKey)
+		return
+	}
+	r.OK()
+}
+
+func resultRenamedNX(r *Reply, result *op.Result) {
+	if result.Kind == op.ResultNil {
+		r.Error(errNoKey)
+		return
+	}
+	r.Int(result.Int)
+}
+
+// resultCopied is 0 as well when there is no source.
+func resultCopied(r *Reply, result *op.Result) { r.Int(result.Int) }
+
+// move is MOVE key db.
+func move(c *Call) Outcome {
+	db, bad := parseDB(c.Args[2])
+	switch {
+	case c.Host.Face().Cluster:
+		return c.fail(errMoveCluster)
+	case bad != "":
+		return c.fail(bad)
+	case db == c.Session.DB:
+		return c.fail(errSameObject)
+	}
+	*c.Op = op.Op{Code: op.CodeCopy, Move: true, Cond: op.IfAbsent, Key: c.Args[1], To: c.Args[1]}
+	return c.proposeCopy(db, resultCopied)
+}
+
+// copyKey is COPY source destination [DB n] [REPLACE].
+func copyKey(c *Call) Outcome {
+	db := c.Session.DB
+	*c.Op = op.Op{Code: op.CodeCopy, Cond: op.IfAbsent, Key: c.Args[1], To: c.Args[2]}
+	for i := 3; i < len(c.Args); i++ {
+		switch {
+		case is(c.Args[i], "REPLACE"):
+			c.Op.Cond = op.Always
+		case is(c.Args[i], "DB") && i+1 < len(c.Args):
+			i++
+			var bad string
+			if db, bad = parseDB(c.Args[i]); bad != "" {
+				return c.fail(bad)
+			}
+		default:
+			return c.fail(errSyntax)
+		}
+	}
+	switch {
+	case db != c.Session.DB && c.Host.Face().Cluster:
+		return c.fail(errCopyCluster)
+	case db == c.Session.DB && bytes.Equal(c.Op.Key, c.Op.To):
+		return c.fail(errSameObject)
+	}
+	return c.proposeCopy(db, resultCopied)
+}
+
+func parseDB(arg []byte) (db uint8, bad string) {
+	n, ok := parseInt(arg)
+	switch {
+	case !ok:
+		return 0, errNotInteger
+	case n < 0 || n >= op.Databases:
+		return 0, errDBIndex
+	}
+	return uint8(n), ""
 }
 
 func exists(c *Call) Outcome { return query(queryExists) }

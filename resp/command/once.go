@@ -29,8 +29,11 @@ func once(c *Call) Outcome {
 	call := *c
 	call.Args, call.Spec = c.Args[3:], inner
 	outcome := inner.Handler(&call)
-	if outcome.Kind != Proposed {
+	switch outcome.Kind {
+	case Answered:
 		return outcome
+	case Queried: // GETEX without an option
+		return c.fail(errOnceInner)
 	}
 	c.inner = c.Op.Append(c.inner[:0])
 	*c.Op = op.Op{Code: op.CodeOnce, Client: client, Request: uint64(request), Inner: c.inner}

@@ -183,6 +183,58 @@ func mset(c *Call) Outcome {
 	return c.propose(resultOK)
 }
 
+func msetnx(c *Call) Outcome {
+	if len(c.Args)%2 == 0 {
+		return c.fail(errArity("msetnx"))
+	}
+	*c.Op = op.Op{Code: op.CodePutNew, Args: c.Args[1:]}
+	return c.propose(resultInt)
+}
+
+// getex changes a deadline and returns the string. Without an option it changes nothing, and is a
+// read: as part of a command table it is a write, so it is one for MOVED, too.
+func getex(c *Call) Outcome {
+	*c.Op = op.Op{Code: op.CodeGetEx, Key: c.Args[1]}
+	switch len(c.Args) {
+	case 2:
+		return query(queryGet)
+	case 3:
+		if !is(c.Args[2], "PERSIST") {
+			return c.fail(errSyntax)
+		}
+	case 4:
+		e, timed := expiryOption(c.Args[2])
+		if !timed {
+			return c.fail(errSyntax)
+		}
+		if bad := positiveExpiry(c.Op, e, c.Args[3], c.Spec.Name); bad != "" {
+			return c.fail(bad)
+		}
+	default:
+		return c.fail(errSyntax)
+	}
+	return c.propose(resultBytes)
+}
+
+func setrange(c *Call) Outcome {
+	offset, ok := parseInt(c.Args[2])
+	switch {
+	case !ok:
+		return c.fail(errNotInteger)
+	case offset < 0:
+		return c.fail(errOffset)
+	}
+	*c.Op = op.Op{Code: op.CodeSetRange, Key: c.Args[1], Delta: offset, Value: c.Args[3]}
+	return c.propose(resultInt)
+}
+
+// incrbyfloat leaves the number as it is: what a number is, and what comes out, is decided where
+// the op is applied, by one function.
+func incrbyfloat(c *Call) Outcome {
+	*c.Op = op.Op{Code: op.CodeAddFloat, Key: c.Args[1], Value: c.Args[2]}
+	return c.propose(resultBytes)
+}
+
 func appendTo(c *Call) Outcome {
 	*c.Op = op.Op{Code: op.CodeAppend, Key: c.Args[1], Value: c.Args[2]}
 	return c.propose(resultInt)

@@ -54,6 +54,7 @@ var (
 	oneKey    = [3]int{1, 1, 1}
 	allKeys   = [3]int{1, -1, 1}
 	secondKey = [3]int{2, 2, 1}
+	twoKeys   = [3]int{1, 2, 1}
 	pairs     = [3]int{1, -1, 2}
 )
 
@@ -74,6 +75,10 @@ var commands = []section{
 		{"substr", 4, Read, 0, oneKey, getRange, nil, "part of a string"},
 		{"mget", -2, Read, Fast, allKeys, mget, nil, "the strings at several keys"},
 		{"mset", -3, Write, Grows, pairs, mset, nil, "set several strings at once"},
+		{"msetnx", -3, Write, Grows, pairs, msetnx, nil, "set several strings unless one exists"},
+		{"setrange", 4, Write, Grows, oneKey, setrange, nil, "write over a part of a string"},
+		{"getex", -2, Write, Fast, oneKey, getex, nil, "return a string and change its deadline"},
+		{"incrbyfloat", 3, Write, Grows | Fast, oneKey, incrbyfloat, nil, "add to a decimal"},
 		{"setnx", 3, Write, Grows | Fast, oneKey, setnx, nil, "set a string unless the key exists"},
 		{"setex", 4, Write, Grows, oneKey, setex, nil, "set a string for some seconds"},
 		{"psetex", 4, Write, Grows, oneKey, psetex, nil, "set a string for some milliseconds"},
@@ -83,6 +88,10 @@ var commands = []section{
 	{"generic", []Row{
 		{"del", -2, Write, 0, allKeys, del, nil, "delete keys"},
 		{"unlink", -2, Write, Fast, allKeys, del, nil, "delete keys"},
+		{"rename", 3, Write, 0, twoKeys, rename, nil, "give a key another name"},
+		{"renamenx", 3, Write, Fast, twoKeys, renamenx, nil, "rename a key unless the name is taken"},
+		{"copy", -3, Write, Grows, twoKeys, copyKey, nil, "copy a key"},
+		{"move", 3, Write, Fast, oneKey, move, nil, "move a key to another database"},
 		{"exists", -2, Read, Fast, allKeys, exists, nil, "how many of the keys exist"},
 		{"touch", -2, Read, Fast, allKeys, exists, nil, "how many of the keys exist"},
 		{"type", 2, Read, Fast, oneKey, typeOf, nil, "what a key holds"},

@@ -100,6 +100,31 @@ func (s *state) execute(o *op.Op) op.Result {
 		return op.Result{Kind: op.ResultOK}
 	case op.CodeOnce:
 		return s.executeOnce(o)
+	case op.CodePutNew:
+		for i := 0; i < len(o.Args); i += 2 {
+			if _, ok := s.get(o.DB, o.Args[i]); ok {
+				return op.Result{Kind: op.ResultInt}
+			}
+		}
+		for i := 0; i < len(o.Args); i += 2 {
+			s.set(o.DB, o.Args[i], value{data: bytes.Clone(o.Args[i+1])})
+		}
+		return op.Result{Kind: op.ResultInt, Int: 1}
+	case op.CodeCopy:
+		return s.copy(o)
+	case op.CodeSetRange:
+		return s.setRange(o)
+	case op.CodeGetEx:
+		result := s.old(o.DB, o.Key)
+		if v, ok := s.get(o.DB, o.Key); ok {
+			if v.deadline, ok = s.deadline(o, 0); !ok {
+				return op.Result{Kind: op.ResultError, Error: op.ErrInvalidExpire}
+			}
+			s.set(o.DB, o.Key, v)
+		}
+		return result
+	case op.CodeAddFloat:
+		return s.addFloat(o)
 	}
 	panic("resptest: an op that no command proposes: " + strconv.Itoa(int(o.Code)))
 }
@@ -129,6 +154,56 @@ func (s *state) executeMulti(o *op.Op, step func(done int, r *op.Result)) op.Res
 func (s *state) set(db uint8, key []byte, v value) {
 	v.version = s.ops
 	s.dbs[db][string(key)] = v
+}
+
+func (s *state) copy(o *op.Op) op.Result {
+	v, ok := s.get(o.DB, o.Key)
+	_, taken := s.get(o.ToDB, o.To)
+	switch {
+	case !ok:
+		return op.Result{Kind: op.ResultNil}
+	case taken && o.Cond == op.IfAbsent:
+		return op.Result{Kind: op.ResultInt}
+	}
+	if o.Move {
+		delete(s.dbs[o.DB], string(o.Key))
+	}
+	s.set(o.ToDB, o.To, v)
+	return op.Result{Kind: op.ResultInt, Int: 1}
+}
+
+func (s *state) setRange(o *op.Op) op.Result {
+	v, _ := s.get(o.DB, o.Key)
+	if end := o.Delta + int64(len(o.Value)); len(o.Value) > 0 {
+		if end > stringBytesMax || end < 0 {
+			return op.Result{Kind: op.ResultError, Error: op.ErrTooLong}
+		}
+		data := make([]byte, max(len(v.data), int(end)))
+		copy(data, v.data)
+		copy(data[o.Delta:], o.Value)
+		v.data = data
+		s.set(o.DB, o.Key, v)
+	}
+	return op.Result{Kind: op.ResultInt, Int: int64(len(v.data))}
+}
+
+// addFloat counts in 64 bits: the digits of the sum are the store's to get right.
+func (s *state) addFloat(o *op.Op) op.Result {
+	v, exists := s.get(o.DB, o.Key)
+	sum, err := 0.0, error(nil)
+	if exists {
+		sum, err = strconv.ParseFloat(string(v.data), 64)
+	}
+	delta, bad := strconv.ParseFloat(string(o.Value), 64)
+	switch {
+	case err != nil || bad != nil:
+		return op.Result{Kind: op.ResultError, Error: op.ErrNotFloat}
+	case math.IsInf(sum+delta, 0) || math.IsNaN(sum+delta):
+		return op.Result{Kind: op.ResultError, Error: op.ErrNotFinite}
+	}
+	v.data = strconv.AppendFloat(nil, sum+delta, 'f', -1, 64)
+	s.set(o.DB, o.Key, v)
+	return s.old(o.DB, o.Key)
 }
 
 // old is the string at a key, or nil.

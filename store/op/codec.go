@@ -29,16 +29,21 @@ func (o *Op) Append(dst []byte) []byte {
 	switch o.Code {
 	case CodePut:
 		return o.appendPut(dst)
-	case CodeDelete, CodePutMany:
+	case CodeDelete, CodePutMany, CodePutNew:
 		return o.appendArgs(dst)
 	case CodeTake, CodePersist:
 		return appendBytes(append(dst, o.DB), o.Key)
-	case CodeExpire:
+	case CodeExpire, CodeGetEx:
 		return o.appendExpire(dst)
 	case CodeAdd:
 		return binary.AppendVarint(appendBytes(append(dst, o.DB), o.Key), o.Delta)
-	case CodeAppend:
+	case CodeAppend, CodeAddFloat:
 		return appendBytes(appendBytes(append(dst, o.DB), o.Key), o.Value)
+	case CodeSetRange:
+		dst = binary.AppendVarint(appendBytes(append(dst, o.DB), o.Key), o.Delta)
+		return appendBytes(dst, o.Value)
+	case CodeCopy:
+		return o.appendCopy(dst)
 	case CodeFlush:
 		return append(dst, o.DB)
 	case CodePurge:
@@ -61,18 +66,25 @@ func Decode(b []byte, o *Op) (rest []byte, err error) {
 	switch o.Code {
 	case CodePut:
 		o.decodePut(&r)
-	case CodeDelete, CodePutMany:
+	case CodeDelete, CodePutMany, CodePutNew:
 		o.decodeArgs(&r)
 	case CodeTake, CodePersist:
 		o.decodeKey(&r)
-	case CodeExpire:
+	case CodeExpire, CodeGetEx:
 		o.decodeExpire(&r)
 	case CodeAdd:
 		o.decodeKey(&r)
 		o.Delta = r.varint()
-	case CodeAppend:
+	case CodeAppend, CodeAddFloat:
 		o.decodeKey(&r)
 		o.Value = r.bytes()
+	case CodeSetRange:
+		o.decodeKey(&r)
+		o.Delta = r.varint()
+		o.Value = r.bytes()
+		r.require(o.Delta >= 0)
+	case CodeCopy:
+		o.decodeCopy(&r)
 	case CodeFlush:
 		o.DB = r.uint8()
 		r.require(o.DB < Databases || o.DB == AllDatabases)
@@ -131,11 +143,11 @@ func (o *Op) decodePut(r *reader) {
 	}
 }
 
-// appendExpire:
+// appendExpire is that of CodeExpire and of CodeGetEx, where the time may be missing:
 //
-//	+------+----+-------+------+-----+
-//	| code | db | flags | time | key |
-//	+------+----+-------+------+-----+
+//	+------+----+-------+--------+-----+
+//	| code | db | flags | [time] | key |
+//	+------+----+-------+--------+-----+
 func (o *Op) appendExpire(dst []byte) []byte {
 	return appendBytes(o.appendFlags(append(dst, o.DB)), o.Key)
 }
@@ -143,7 +155,11 @@ func (o *Op) appendExpire(dst []byte) []byte {
 func (o *Op) decodeExpire(r *reader) {
 	o.decodeDB(r)
 	o.decodeFlags(r)
-	r.require(o.TTL >= TTLAfter && !o.Return && o.Cond != IfEqual)
+	if o.Code == CodeGetEx {
+		r.require(o.TTL != TTLKeep && !o.Return && o.Cond == Always)
+	} else {
+		r.require(o.TTL >= TTLAfter && !o.Return && o.Cond != IfEqual)
+	}
 	o.Key = r.bytes()
 }
 
@@ -171,7 +187,8 @@ func (o *Op) decodeFlags(r *reader) {
 	}
 }
 
-// appendArgs is that of CodeDelete, where n counts keys, and of CodePutMany, where n counts pairs:
+// appendArgs is that of CodeDelete, where n counts keys, and of CodePutMany and CodePutNew, where n
+// counts pairs:
 //
 //	+------+----+---+------------------------------------+
 //	| code | db | n | n keys, or n times key and value   |
@@ -197,10 +214,35 @@ func (o *Op) decodeArgs(r *reader) {
 
 // argsPer is how many arguments one unit of n has.
 func (o *Op) argsPer() int {
-	if o.Code == CodePutMany {
+	if o.Code != CodeDelete {
 		return 2
 	}
 	return 1
+}
+
+// appendCopy; of the flags it uses Cond, and Return for Move:
+//
+//	+------+----+-------+-----+-------+----+
+//	| code | db | flags | key | to db | to |
+//	+------+----+-------+-----+-------+----+
+func (o *Op) appendCopy(dst []byte) []byte {
+	flags := byte(o.Cond)
+	if o.Move {
+		flags |= flagReturn
+	}
+	dst = appendBytes(append(dst, o.DB, flags), o.Key)
+	return appendBytes(append(dst, o.ToDB), o.To)
+}
+
+func (o *Op) decodeCopy(r *reader) {
+	o.decodeDB(r)
+	flags := r.uint8()
+	o.Cond, o.Move = Cond(flags&condMask), flags&flagReturn != 0
+	r.require(flags&^(condMask|flagReturn) == 0 && o.Cond <= IfAbsent)
+	o.Key = r.bytes()
+	o.ToDB = r.uint8()
+	o.To = r.bytes()
+	r.require(o.ToDB < Databases)
 }
 
 // appendOnce:

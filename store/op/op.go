@@ -18,6 +18,12 @@ const (
 	CodeOnce    Code = 11 // execute Inner once per (Client, Request); Result: that of the first time
 	CodeMember  Code = 12 // record how a member is reached: Member
 	CodeMulti   Code = 13 // execute Inner if Watched holds; Result: OK, or nil if it does not
+
+	CodeCopy     Code = 14 // Key to ToDB and To; Result: 1 done, 0 the target is there, nil no Key
+	CodeSetRange Code = 15 // write Value into Key from byte Delta on; Result: the length
+	CodeGetEx    Code = 16 // change the deadline of Key; Result: its string, or nil
+	CodePutNew   Code = 17 // CodePutMany if none of the keys is there; Result: 1 done, 0 not
+	CodeAddFloat Code = 18 // add Value, a decimal, to that in Key; Result: the sum
 )
 
 // AllDatabases is the DB of a CodeFlush that empties all of them.
@@ -65,6 +71,10 @@ type Op struct {
 	Value  []byte
 	Match  []byte
 	Args   [][]byte
+
+	ToDB uint8
+	To   []byte
+	Move bool // Copy: the source goes
 
 	Client  []byte // Once
 	Request uint64 // Once: from 1, growing per client
@@ -119,6 +129,8 @@ const (
 	ErrInvalidExpire ErrorCode = 5 // deadline out of range
 	ErrOnceExpired   ErrorCode = 6 // the reply of this request id is no longer kept
 	ErrOnceMismatch  ErrorCode = 7 // this request id was another command
+	ErrNotFloat      ErrorCode = 8 // value is not a valid float
+	ErrNotFinite     ErrorCode = 9 // increment would produce NaN or Infinity
 )
 
 // Result of one applied op. Bytes is valid during Sink.Applied only.

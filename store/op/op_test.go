@@ -11,7 +11,7 @@ import (
 
 // randomOp makes a valid op of any kind.
 func randomOp(r *rand.Rand) Op {
-	o := Op{Code: Code(1 + r.IntN(int(CodeMulti))), Args: [][]byte{}, Watched: []Watched{}}
+	o := Op{Code: Code(1 + r.IntN(int(CodeAddFloat))), Args: [][]byte{}, Watched: []Watched{}}
 	switch o.Code {
 	case CodePut:
 		o.DB, o.Key, o.Value = randomDB(r), randomBytes(r), randomBytes(r)
@@ -19,20 +19,26 @@ func randomOp(r *rand.Rand) Op {
 		if o.Cond == IfEqual {
 			o.Match = randomBytes(r)
 		}
-	case CodeDelete, CodePutMany:
+	case CodeDelete, CodePutMany, CodePutNew:
 		o.DB = randomDB(r)
 		for range (1 + r.IntN(4)) * o.argsPer() {
 			o.Args = append(o.Args, randomBytes(r))
 		}
-	case CodeTake, CodePersist, CodeAdd, CodeAppend:
+	case CodeTake, CodePersist, CodeAdd, CodeAppend, CodeSetRange, CodeAddFloat:
 		o.DB, o.Key = randomDB(r), randomBytes(r)
-		if o.Code == CodeAppend {
+		if o.Code >= CodeAppend {
 			o.Value = randomBytes(r)
 		}
 	case CodeExpire:
 		o.DB, o.Key, o.TTL = randomDB(r), randomBytes(r), TTL(2+r.IntN(2))
 		o.Cond = []Cond{Always, IfAbsent, IfExists, IfLater, IfSooner, IfExistsLater,
 			IfExistsSooner}[r.IntN(7)]
+	case CodeGetEx:
+		o.DB, o.Key = randomDB(r), randomBytes(r)
+		o.TTL = []TTL{TTLClear, TTLAfter, TTLAt}[r.IntN(3)]
+	case CodeCopy:
+		o.DB, o.Key, o.ToDB, o.To = randomDB(r), randomBytes(r), randomDB(r), randomBytes(r)
+		o.Cond, o.Move = Cond(r.IntN(2)), r.IntN(2) == 0
 	case CodeFlush:
 		o.DB = []byte{randomDB(r), AllDatabases}[r.IntN(2)]
 	case CodeOnce:
@@ -57,7 +63,7 @@ func randomOp(r *rand.Rand) Op {
 	if o.Code == CodeAdd {
 		o.Delta = randomInt(r)
 	}
-	if o.Code == CodePurge {
+	if o.Code == CodePurge || o.Code == CodeSetRange {
 		o.Delta = 1 + r.Int64N(1<<20)
 	}
 	return o
@@ -114,7 +120,7 @@ func TestOpsComeBackAsTheyWere(t *testing.T) {
 }
 
 func TestUnknownNumbersAreNamed(t *testing.T) {
-	for _, code := range []Code{0, CodeMulti + 1, 255} {
+	for _, code := range []Code{0, CodeAddFloat + 1, 255} {
 		_, err := Decode([]byte{byte(code), 1, 2, 3}, new(Op))
 		var unknown UnknownCodeError
 		if !errors.As(err, &unknown) || unknown.Code != code {
@@ -149,6 +155,13 @@ func TestFieldsOutOfRangeAreRefused(t *testing.T) {
 		"purge of nothing":          {byte(CodePurge), 0},
 		"once inside once":          nested.Append(nil),
 		"a transaction inside once": {byte(CodeOnce), 0, 1, 7, byte(CodeMulti), 0, 1, 2, 9, 0, 0},
+		"a getex that keeps":        {byte(CodeGetEx), 0, byte(TTLKeep) << ttlShift, 0},
+		"a conditional getex":       {byte(CodeGetEx), 0, byte(IfAbsent), 0},
+		"a copy if it exists":       {byte(CodeCopy), 0, byte(IfExists), 0, 0, 0},
+		"a copy with a deadline":    {byte(CodeCopy), 0, byte(TTLAt) << ttlShift, 0, 0, 0},
+		"a copy to database 16":     {byte(CodeCopy), 0, 0, 0, 16, 0},
+		"a range that begins at -1": {byte(CodeSetRange), 0, 0, 1, 0},
+		"half a pair":               {byte(CodePutNew), 0, 1, 0},
 		"a transaction of nothing":  {byte(CodeMulti), 0, 0, 0},
 		"more ops than fit":         {byte(CodeMulti), 0, 2, 2, byte(CodeFlush), 0},
 		"a transaction inside one":  {byte(CodeMulti), 0, 1, 6, byte(CodeMulti), 0, 1, 2, 9, 0},
@@ -200,7 +213,7 @@ func TestResultsComeBackAsTheyWere(t *testing.T) {
 	for _, want := range []Result{
 		{Kind: ResultOK}, {Kind: ResultNil}, {Kind: ResultInt, Int: math.MinInt64},
 		{Kind: ResultBytes, Bytes: []byte{}}, {Kind: ResultBytes, Bytes: bytes.Repeat([]byte{7}, 200)},
-		{Kind: ResultError, Error: ErrOnceMismatch},
+		{Kind: ResultError, Error: ErrNotFinite},
 	} {
 		b := AppendResult(nil, &want)
 		var got Result
@@ -222,7 +235,7 @@ func TestResultsComeBackAsTheyWere(t *testing.T) {
 }
 
 func TestAppendPanicsRatherThanWriteNonsense(t *testing.T) {
-	for _, o := range []Op{{}, {Code: CodeMulti + 1}, {Code: CodeDelete}, {Code: CodeMulti},
+	for _, o := range []Op{{}, {Code: CodeAddFloat + 1}, {Code: CodeDelete}, {Code: CodeMulti},
 		{Code: CodePutMany, Args: [][]byte{nil}}} {
 		func() {
 			defer func() {

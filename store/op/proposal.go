@@ -78,7 +78,7 @@ func DecodeResult(b []byte, result *Result) (rest []byte, err error) {
 		result.Bytes = r.bytes()
 	case ResultError:
 		result.Error = ErrorCode(r.uint8())
-		r.require(result.Error >= ErrWrongType && result.Error <= ErrOnceMismatch)
+		r.require(result.Error >= ErrWrongType && result.Error <= ErrNotFinite)
 	default:
 		r.fail()
 	}
