@@ -44,12 +44,16 @@
 // # What a reply promises
 //
 //   - An OK, a number, a value: the op was applied here after a majority had it on disk. A query
-//     was linearizable.
+//     was linearizable, unless its connection has asked for less (RAFT.READ).
 //   - CLUSTERDOWN, TRYAGAIN, MOVED, REDIRECT: certainly never proposed. Clients retry these words
 //     by themselves, so they must never stand behind a proposal.
 //   - UNCERTAIN: proposed, and the outcome is not known. No client retries the word, and the
 //     connection stays open, because a closed one makes clients resend.
 //   - Any other error: decided, equal on every replica.
+//
+// An administrative command (RAFT.MEMBER, RAFT.LEADER) on a node that does not lead is handed on to
+// the leader's plain listener, with this node's password, and no further: see relay.go. Its error
+// says whether anything was begun.
 //
 // # Two faces
 //

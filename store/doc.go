@@ -120,7 +120,7 @@
 // # What it does not do
 //
 // It takes no decisions: when to compact, flush or purge is the node's. It holds one Raft group,
-// in keys that carry its number. It has no scan over keys, and no type but the string. It does not
-// decide who gets a snapshot, and sends nothing. Directories are locked by the node. It does not
-// repair: a damaged node is replaced.
+// in keys that carry its number. It has no type but the string. It does not decide who gets a
+// snapshot, and sends nothing. Directories are locked by the node. It does not repair: a damaged
+// node is replaced.
 package store

@@ -24,7 +24,9 @@
 //
 // Every command has one: Local is answered by this node at once, also without a leader, since
 // health checks must not hang in an election; Read is linearizable; Write becomes exactly one op.
-// There is no class for commands that are not in the table: they are refused.
+// There is no class for commands that are not in the table: they are refused. What a Read promises
+// a connection may change (RAFT.READ); a transaction's reads that stand behind a write are answered
+// at its place in the log whatever they promise.
 //
 // # Transactions
 //
