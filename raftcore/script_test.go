@@ -12,7 +12,12 @@ import (
 
 // TestScripts runs testdata/scripts/*.txt: cluster scenarios as text. The first line of each says
 // why the case exists. Only observables are printed: role, term, leader, vote, log, commit,
-// configuration, results; never message counts. Verbs:
+// configuration, results; never message counts.
+//
+// Many scenarios are those that etcd-io/raft's own scripts and tests name, written anew. Those of
+// options that kelek does not have are missing: pre-vote and check-quorum cannot be switched
+// (PreVoteMigration), every change of voters is joint (confchange simple_*), a configuration is in
+// force when it is appended, and acknowledgements are of numbered writes. Verbs:
 //
 //	nodes 3                     voters 1..3 of a new cluster
 //	add 4                       a blank node, in no configuration yet
