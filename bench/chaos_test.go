@@ -47,7 +47,7 @@ func runChaos(t *testing.T, chaos *Chaos, out *transcript) (passed bool) {
 
 // Whatever a seed does to the nodes, nothing that they have promised is broken.
 func TestChaos(t *testing.T) {
-	length, nodes := 4*time.Second, 3
+	length, nodes := 3*time.Second, 3
 	if full() {
 		length, nodes = 30*time.Second, 5
 	}
