@@ -24,7 +24,7 @@ type database struct {
 
 	// position is what the database shows, or an instant less.
 	position atomic.Pointer[position]
-	counts   countCache
+	counts   counts
 	flushing chan struct{} // has room while no flush is under way
 	refs     atomic.Int64  // far below zero once it is 0 for good
 }

@@ -38,7 +38,8 @@
 // Ops see the writes of earlier ops of the same batch by way of the overlay. A plain SET reads
 // nothing at all: a read costs more than the write, and three nodes pay for it. That shapes the
 // rest: whoever needs to know what was there (a count of keys, an old deadline) has to look when it
-// asks, and not when somebody writes.
+// asks, and not when somebody writes. A count looks at the slots that were written to since it was
+// last asked (counts.go), and is exact.
 //
 // For the same reason a record carries its version, which is the number of the op that wrote it,
 // counted since the cluster began. WATCH remembers versions, and a transaction that finds others

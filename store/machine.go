@@ -239,6 +239,7 @@ func (m *machine) commit() error {
 	if err := m.batch.Set([]byte{sysPosition}, reached.append(nil), nil); err != nil {
 		return err
 	}
+	m.state.counts.begin(&m.overlay, m.batch.Repr(), reached.index)
 	m.state.rows.begin(&m.overlay)
 	if err := m.db.Apply(m.batch, pebble.NoSync); err != nil {
 		return m.fuse.blow(fmt.Errorf("write state: %w", err))

@@ -171,9 +171,8 @@ func (v *stableView) Count(db uint8) (keys, expires int64, err error) {
 	if v.err != nil {
 		return 0, 0, v.err
 	}
-	return v.d.counts.count(v.position.index, db, func() (tally, error) {
-		return countStored(v.snapshot, db, uint64(v.position.stamp), nil)
-	})
+	t, err := v.d.counts.count(v.snapshot, db, v.position)
+	return t.keys, t.expires, err
 }
 
 func (v *stableView) Close() {
@@ -238,63 +237,15 @@ func (v *batchView) Count(db uint8) (keys, expires int64, err error) {
 
 func (v *batchView) Close() {}
 
-// tally is a number of keys and how many of them have a deadline.
-type tally struct{ keys, expires int64 }
-
-func (t *tally) add(r record) {
-	if r.exists() {
-		t.keys++
-	}
-	if r.exists() && r.deadline != 0 {
-		t.expires++
-	}
-}
-
-// countStored counts the keys of a database one by one, without those that skip names. It is exact
-// and slow: writes do not read what they replace, so nobody knows without looking whether a SET
-// made a new key.
+// countStored counts the keys of a database one by one, without those that skip names.
 func countStored(
 	r pebble.Reader, db uint8, now uint64, skip func(storeKey []byte) bool,
 ) (t tally, err error) {
 	err = eachRecord(r, []byte{db}, []byte{db + 1}, func(storeKey []byte, found record) bool {
-		if skip == nil || !skip(storeKey) {
+		if !skip(storeKey) {
 			t.add(found.at(now))
 		}
 		return true
 	})
 	return t, err
-}
-
-// countCache keeps the counts of one state, so that asking again while nothing is written costs
-// nothing: INFO asks for 16 of them every second.
-type countCache struct {
-	mu     sync.Mutex
-	index  raftcore.Index
-	known  [op.Databases]bool
-	counts [op.Databases]tally
-}
-
-// count returns the count of db at index, computed by scan unless it is known.
-func (c *countCache) count(
-	index raftcore.Index, db uint8, scan func() (tally, error),
-) (keys, expires int64, err error) {
-	c.mu.Lock()
-	if c.index == index && c.known[db] {
-		defer c.mu.Unlock()
-		return c.counts[db].keys, c.counts[db].expires, nil
-	}
-	c.mu.Unlock()
-	t, err := scan()
-	if err != nil {
-		return 0, 0, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if index > c.index {
-		c.index, c.known = index, [op.Databases]bool{}
-	}
-	if index == c.index {
-		c.counts[db], c.known[db] = t, true
-	}
-	return t.keys, t.expires, nil
 }
