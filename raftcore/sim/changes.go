@@ -52,9 +52,9 @@ func (w *World) changeMembership(*process) {
 	p.inputTaken()
 }
 
-// proposeConfig does what the node above the core does: it refuses ids that were removed once, which
-// it only knows of when it has applied the configuration in force, and changes that would leave
-// too few voters that are not lost.
+// proposeConfig does what the node above the core does: it refuses ids that were removed once,
+// which it only knows of when it has applied the configuration in force, and changes that would
+// leave too few voters that are not lost.
 func (w *World) proposeConfig(p *process, kind changeKind, change raftcore.ConfigChange) error {
 	p.core.Status(&p.status)
 	err := p.refuses(change)

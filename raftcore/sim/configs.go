@@ -66,8 +66,8 @@ func (c *checker) configWritten(p *process, n *watch, e *raftcore.Entry) {
 	}
 }
 
-// installs checks a Write that installs a snapshot: it is one that was committed, and was staged here;
-// it brings the node forward, and nothing else comes with it.
+// installs checks a Write that installs a snapshot: it is one that was committed, and was staged
+// here; it brings the node forward, and nothing else comes with it.
 func (c *checker) installs(p *process, n *watch, w *raftcore.Write) {
 	m, s := w.Snapshot, p.disk.stage.whole
 	if s == nil || s.meta.ID != m.ID || w.TruncateFrom != 0 || len(w.Append) > 0 {
@@ -76,8 +76,8 @@ func (c *checker) installs(p *process, n *watch, w *raftcore.Write) {
 	}
 	i := m.Pos.Index
 	if i <= n.commit || i <= n.applying {
-		c.w.fail(7, "%s: installs a snapshot at %v over commit %d, applying %d", p.name(), m.Pos, n.commit,
-			n.applying)
+		c.w.fail(7, "%s: installs a snapshot at %v over commit %d, applying %d", p.name(), m.Pos,
+			n.commit, n.applying)
 	}
 	if i >= raftcore.Index(len(c.committed)) || s.base != c.committed[i].chain ||
 		s.meta.Pos != m.Pos || s.state.applied != i || s.meta.Stamp != m.Stamp {

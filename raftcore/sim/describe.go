@@ -59,6 +59,9 @@ func (g graph) describe(n int) string {
 
 func describeWrite(w *raftcore.Write) string {
 	var b strings.Builder
+	if w.Snapshot != nil {
+		fmt.Fprintf(&b, ", install %v", w.Snapshot.Pos)
+	}
 	if w.TruncateFrom != 0 {
 		fmt.Fprintf(&b, ", truncate %d..", w.TruncateFrom)
 	}
@@ -76,6 +79,9 @@ func (w *World) foldWrite(x *raftcore.Write) {
 	w.fold(uint64(x.Seq)<<32 ^ uint64(x.TruncateFrom))
 	if n := len(x.Append); n > 0 {
 		w.fold(uint64(x.Append[n-1].Term)<<32 ^ uint64(x.Append[n-1].Index) ^ uint64(n)<<56)
+	}
+	if x.Snapshot != nil {
+		w.fold(x.Snapshot.ID<<32 ^ uint64(x.Snapshot.Pos.Index))
 	}
 	if x.HardState != nil {
 		w.fold(uint64(x.HardState.Term)<<32 ^ uint64(x.HardState.VotedFor))

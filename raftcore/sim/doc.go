@@ -33,42 +33,42 @@
 //
 // The seed feeds one generator per concern (set-up, network, disk, faults, clients, cores), so that
 // a change to one does not shift the decisions of the others; and each fault has one of its own.
-// Every decision is drawn when an event is scheduled. A rolling hash over (time, node, event, effects) tells whether two runs are
-// the same; TestSameSeedSameRun compares some, one of them without the garbage collector, and can
-// write them down for comparison with another build or setting.
+// Every decision is drawn when an event is scheduled. A rolling hash over (time, node, event,
+// effects) tells whether two runs are the same; TestSameSeedSameRun compares some, one of them
+// without the garbage collector, and can write them down for comparison with another build or
+// setting.
 //
 // A run has four phases. In the first everything fails at the rates that the profile has drawn.
 // Then the faults end, and a random quorum of every configuration that may yet be in force is
 // connected while the others are down or alone: it must leave what is joint, elect a leader, answer
-// what is open, and serve a write and a read on each of its nodes. Then
-// everybody is connected, and must become equal; and then there is nothing to do, and nothing but
-// heartbeats may happen.
+// what is open, and serve a write and a read on each of its nodes. Then everybody is connected, and
+// must become equal; and then there is nothing to do, and nothing but heartbeats may happen.
 //
 // The disk: writes are atomic, ordered, and durable when a sync that began after them has ended. A
 // crash keeps the synced writes and none, a prefix or all of the rest; the first that is lost may
 // leave a torn record, which the checksum has to notice. A sync, a write (for want of space) or a
 // read that fails stops the node before anything rests on it. A record that was synced may rot, or
-// be overwritten by another one: the node that finds out fences itself, and never runs again. The power goes at any boundary between two
-// effects: before a write, between write and sync, between sync and sends, between two sends,
-// before and after an apply. Stats count the crashes at each, and a test fails if one kind is
-// missing.
+// be overwritten by another one: the node that finds out fences itself, and never runs again. The
+// power goes at any boundary between two effects: before a write, between write and sync, between
+// sync and sends, between two sends, before and after an apply. Stats count the crashes at each,
+// and a test fails if one kind is missing. Nodes also stop in order, and hand over before that.
 //
 // The network, per directed link: loss, one to three copies that come up to twenty election
 // time-outs late, a heavy tail, or strict order with connections that break and lose what was under
-// way; partitions (two groups, one node, the leader, a bridge, a ring, everybody alone), one-way
-// cuts.
+// way; bandwidth, links that clog, flipped bits, which the checksum of a frame has to notice;
+// partitions (two groups, one node, the leader, a bridge, a ring, everybody alone), one-way cuts.
 //
 // A partial partition leaves some links, in both directions, for many time-outs. As long as a
 // majority's members all see each other, writes are served meanwhile.
 //
 // The state machine is durable only now and then, and is replayed from the log after a crash, as
-// the real one. Logs are compacted at any legal index: up to what is durably applied here, whoever may
-// still need it. Such a peer, and one that is new, gets a snapshot.
+// the real one. Logs are compacted at any legal index: up to what is durably applied here, whoever
+// may still need it. Such a peer, and one that is new, gets a snapshot.
 //
 // Snapshots are taken when the core wants one and at any other time, and may get lost. The receiver
 // fetches one part after the other; parts are lost, repeated and damaged, transfers break, go on
-// after a restart, or end with the term. An install is a marker and then a reset of the log: a crash
-// leaves either, both or none of them done. What it jumps over is answered with "unknown".
+// after a restart, or end with the term. An install is a marker and then a reset of the log: a
+// crash leaves either, both or none of them done. What it jumps over is answered with "unknown".
 //
 // With leases on, clocks drift as far as the bound allows and do not leap; TestLeasesNeedTheirBound
 // lets them drift further, and expects a stale read.
@@ -76,10 +76,10 @@
 // Members come blank, and learn everything from the leader; go, and run on for ever, with clients
 // that nobody serves; are promoted, demoted, replaced, one to three at once, the leader among them,
 // who may die or be cut off in the middle. What must be refused is asked for, too, the return of a
-// removed id among it. A machine that lost its disk comes back as a new node, and takes the place of
-// the old one by itself, as the node above the core sees to it. Only the profile
-// re-add brings a node back under its old id with a blank disk, which kelek forbids: a learner that
-// never voted, so that nothing but the core's progress epoch is put to the test.
+// removed id among it. A machine that lost its disk comes back as a new node, and takes the place
+// of the old one by itself, as the node above the core sees to it. Only the profile re-add brings a
+// node back under its old id with a blank disk, which kelek forbids: a learner that never voted, so
+// that nothing but the core's progress epoch is put to the test.
 //
 // # Invariants
 //
@@ -96,11 +96,11 @@
 //	 6  Applied without gap; every replica's state hash equals the reference machine's.
 //	 7  Term, commit, first index and stamps never go back, a snapshot takes no node back. The log
 //	    reaches from what is durably applied to what was acknowledged, after every crash.
-//	 8  The configuration is the one recomputed from snapshot and log (*), and a snapshot's is the one
-//	    that was committed there; neighbours share all quorums, by
-//	    brute force; a leader has at most one that is uncommitted, and proposes none before an entry
-//	    of its term is committed; it leads no longer than until its own removal is. What a leader
-//	    calls held by every member (Floor) is durable on every member.
+//	 8  The configuration is the one recomputed from snapshot and log (*), and a snapshot's is the
+//	    one that was committed there; neighbours share all quorums, by brute force; a leader has at
+//	    most one that is uncommitted, and proposes none before an entry of its term is committed;
+//	    it leads no longer than until its own removal is. What a leader calls held by every member
+//	    (Floor) is durable on every member.
 //	 9  Nothing is acknowledged, applied or answered before it is durable where it has to be.
 //	10  A read's index, and what a read or write shows, covers all that was answered before it began.
 //	11  Each operation takes effect once if answered, at most once otherwise; counters add up. *
@@ -140,13 +140,12 @@
 // # Designs considered
 //
 // Real goroutines under a scheduler that controls them find races of the node, and cannot be
-// repeated to the bit, nor at a million events per second: that is another tier's work. Checking all
-// histories with a linearizability checker is exponential in the worst case: one in
-// twenty-five is enough for a second opinion.
+// repeated to the bit, nor at a million events per second: that is another tier's work. Checking
+// all histories with a linearizability checker is exponential in the worst case: one in twenty-five
+// is enough for a second opinion.
 //
 // # What it does not do
 //
-// Learners are never too far behind for a promotion, since PromoteSlack is more than a run's log. It
-// says nothing about the real disk, the real network
-// or the real loop.
+// Learners are never too far behind for a promotion, since PromoteSlack is more than a run's log.
+// It says nothing about the real disk, the real network or the real loop.
 package sim

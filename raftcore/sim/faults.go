@@ -107,7 +107,8 @@ func (w *World) stopGracefully(p *process) {
 	w.schedule(p, around(w.rng.strike, w.knobs.election/2), evStop, 0)
 }
 
-// stopped is the end of that: what was to be synced is, since the writer is closed before the node is.
+// stopped is the end of that: what was to be synced is, since the writer is closed before the node
+// is.
 func (p *process) stopped() {
 	if p.w.phase != faulty {
 		return // whoever told it to has thought better of it

@@ -2,8 +2,8 @@ package sim
 
 import "testing"
 
-// TestAFullyConnectedQuorumServesInEveryPartialPartition tries all symmetric graphs of three, four and
-// five nodes, one after the other in clusters that live through a few of them each.
+// TestAFullyConnectedQuorumServesInEveryPartialPartition tries all symmetric graphs of three, four
+// and five nodes, one after the other in clusters that live through a few of them each.
 func TestAFullyConnectedQuorumServesInEveryPartialPartition(t *testing.T) {
 	tried, events := map[int]int{}, uint64(0)
 	for n := 3; n <= 5; n++ {
@@ -17,6 +17,9 @@ func TestAFullyConnectedQuorumServesInEveryPartialPartition(t *testing.T) {
 		const perRun = 16
 		runs := (len(graphs) + perRun - 1) / perRun
 		for first := range runs {
+			if underRace && first%8 > 0 {
+				continue
+			}
 			var some []graph
 			for i := first; i < len(graphs); i += runs {
 				some = append(some, graphs[i])
@@ -37,6 +40,9 @@ func TestAFullyConnectedQuorumServesInEveryPartialPartition(t *testing.T) {
 	}
 	// By hand for three nodes: a single link or more. The others by a count that went another way:
 	// graphs with a triangle on 4 and 5 nodes, of 64 and 1,024.
+	if underRace {
+		return
+	}
 	for n, want := range map[int]int{3: 7, 4: trianglesIn(4), 5: trianglesIn(5)} {
 		if tried[n] != want {
 			t.Errorf("%d nodes: %d graphs, want %d", n, tried[n], want)

@@ -2,10 +2,10 @@ package sim
 
 import "testing"
 
-// TestLeasesNeedTheirBound proves that the oracle would see what leases rest on: with clocks that drift
-// much further than the bound, some read is stale; within it none is, in the same run.
+// TestLeasesNeedTheirBound proves that the oracle would see what leases rest on: with clocks that
+// drift much further than the bound, some read is stale; within it none is, in the same run.
 func TestLeasesNeedTheirBound(t *testing.T) {
-	const seeds = 400
+	const seeds = 400 // TestSeeds runs many more within the bound
 	stale := false
 	for seed := uint64(1); seed <= seeds && !stale; seed++ {
 		c := Case{Seed: seed, Profile: "lease", Overrides: Overrides{ClockDrift: 30_000}}

@@ -107,7 +107,9 @@ type effect func(id opID, code opCode, result uint64)
 // apply takes the next entry. It reports whether the proposal took effect: a repeated one, one
 // after a gap, and one of an older boot are skipped, on every replica alike. clock is what the
 // clock shows here; nothing may depend on it.
-func (m *machine) apply(e *raftcore.Entry, clock raftcore.LogTime, told effect) (proposal, bool, error) {
+func (m *machine) apply(
+	e *raftcore.Entry, clock raftcore.LogTime, told effect,
+) (from proposal, took bool, err error) {
 	if e.Index != m.applied+1 {
 		return proposal{}, false, fmt.Errorf("apply %v after %d", e.Pos, m.applied)
 	}
@@ -209,7 +211,9 @@ func (m *machine) admit(p *proposal) bool {
 }
 
 // execute performs one op at a log time.
-func (m *machine) execute(now raftcore.LogTime, code opCode, key uint8, value uint64) (result uint64) {
+func (m *machine) execute(
+	now raftcore.LogTime, code opCode, key uint8, value uint64,
+) (result uint64) {
 	switch code {
 	case opSet:
 		result = m.register(now, key)

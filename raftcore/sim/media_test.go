@@ -37,7 +37,8 @@ func TestDamageIsFoundAtStartAndByReads(t *testing.T) {
 	if at, err := d.damaged(); at != 5 || err == nil {
 		t.Errorf("damage at 5 was found at %d: %v", at, err)
 	}
-	if entries, err := d.read(raftcore.Range{First: 1, Last: 4}, 1<<20, nil); len(entries) != 4 || err != nil {
+	entries, err := d.read(raftcore.Range{First: 1, Last: 4}, 1<<20, nil)
+	if len(entries) != 4 || err != nil {
 		t.Errorf("%d entries before the damage, %v", len(entries), err)
 	}
 	if _, err := d.read(raftcore.Range{First: 4, Last: 6}, 1<<20, nil); err == nil {

@@ -27,8 +27,8 @@ type plantedBug struct {
 	seeds    int      // budget
 }
 
-// plantedBugs are M1 to M32, and variants with numbers above 100. M14 cannot do harm while every change
-// is joint and the last configuration has to be committed: the rule itself is checked.
+// plantedBugs are M1 to M32, and variants with numbers above 100. M14 cannot do harm while every
+// change is joint and the last configuration has to be committed: the rule itself is checked.
 var plantedBugs = []plantedBug{
 	{1, "entries of older terms are committed by counting", []string{"elections"}, []int{4, 5}, 3000},
 	{2, "the majority of an even number is half", nil, []int{1, 5}, 100},
@@ -191,7 +191,8 @@ without the bug. Made by
 // tableLine is what the table says of one bug.
 func tableLine(bug *plantedBug, found *catches) string {
 	invariants := strings.Trim(strings.ReplaceAll(fmt.Sprint(found.invariants), " ", ", "), "[]")
-	return fmt.Sprintf("| M%d | %s | %s | %d | A |\n", bug.number, bug.what, invariants, found.median())
+	return fmt.Sprintf("| M%d | %s | %s | %d | A |\n", bug.number, bug.what, invariants,
+		found.median())
 }
 
 // TestPlantedBugs proves that the simulator finds what it is for: each planted bug is caught within

@@ -94,9 +94,10 @@ func (o *onceOracle) executed(w *World, op *operation, reply uint64) {
 		o.sums[op.key] += op.value%7 + 1
 		first = reply
 	}
-	if reply != onceExpired && reply != first || w.checker.reference.once[op.key].sum != o.sums[op.key] {
-		w.fail(11, "request %d of client %d: reply %d, first %d; its counter is %d, %d is due", op.value,
-			op.key, reply, first, w.checker.reference.once[op.key].sum, o.sums[op.key])
+	sum := w.checker.reference.once[op.key].sum
+	if reply != onceExpired && reply != first || sum != o.sums[op.key] {
+		w.fail(11, "request %d of client %d: reply %d, first %d; its counter is %d, %d is due",
+			op.value, op.key, reply, first, sum, o.sums[op.key])
 	}
 	if known {
 		w.stats.Repeated++

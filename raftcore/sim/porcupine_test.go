@@ -10,8 +10,9 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// A second opinion on invariant 10. The oracle knows the log; porcupine knows nothing but what clients
-// asked, were told, and when. Registers that expire and requests by ONCE are left to the oracle.
+// A second opinion on invariant 10. The oracle knows the log; porcupine knows nothing but what
+// clients asked, were told, and when. Registers that expire and requests by ONCE are left to the
+// oracle.
 
 // judgeEvery is how often TestSeeds asks for the second opinion.
 const judgeEvery = 25

@@ -277,8 +277,8 @@ func (p *process) trace(e *raftcore.Effects) {
 	}
 }
 
-// tornByMistake is a planted bug: a record that was damaged after it was synced is taken for one that
-// a crash has torn, and the log is cut there.
+// tornByMistake is a planted bug: a record that was damaged after it was synced is taken for one
+// that a crash has torn, and the log is cut there.
 func (p *process) tornByMistake(at raftcore.Index) bool {
 	if !planted(217) {
 		return false

@@ -30,8 +30,8 @@ type knobs struct {
 	applyBytes, tailBytes, pendingReads  int
 
 	leaseDrift int // parts per thousand; 0: no leases
-	// clockDrift is how much faster than another a clock may run, in parts per thousand. 0: from half
-	// to double, with leaps.
+	// clockDrift is how much faster than another a clock may run, in parts per thousand. 0: from
+	// half to double, with leaps.
 	clockDrift int
 
 	// The loop around a core.
@@ -105,10 +105,10 @@ var Profiles = []Profile{
 	{"elections", "leaders die or are cut off all the time, messages carry one entry", elections},
 	{"reads", "old answers arrive late, at leaders that come, go and come back", staleReads},
 	{"membership-storm", "members come, go, and change roles all the time", membershipStorm},
-	{"snapshot-storm", "logs are cut short, members fall behind, snapshots travel badly", snapshotStorm},
+	{"snapshot-storm", "logs are cut short, members lag, snapshots travel badly", snapshotStorm},
 	{"lease", "reads rest on leases, clocks drift as far as is allowed", lease},
 	{"lost-disks", "synced records rot, disks are lost, machines come back as new nodes", lostDisks},
-	{"partial-partitions", "links are gone for long, a fully connected quorum is there", partialPartitions},
+	{"partial-partitions", "links are gone, a fully connected quorum is there", partialPartitions},
 	{"re-add", "learners lose their disks and come back under their old ids", reAdd},
 }
 
@@ -251,8 +251,8 @@ func snapshotStorm(g *rand.Rand, k *knobs) {
 	}
 }
 
-// lease is where a leader that is cut off, paused or asked to hand over goes on to answer reads for as
-// long as it may.
+// lease is where a leader that is cut off, paused or asked to hand over goes on to answer reads for
+// as long as it may.
 func lease(g *rand.Rand, k *knobs) {
 	k.leaseDrift = pick(g, 10, 100, 500)
 	k.clockDrift = k.leaseDrift
@@ -265,8 +265,8 @@ func lease(g *rand.Rand, k *knobs) {
 	k.readPermille, k.think = 700, pick(g, 2*ms, 10*ms)
 }
 
-// lostDisks is where nodes are lost for good, in clusters that may replace them and in such that may
-// not.
+// lostDisks is where nodes are lost for good, in clusters that may replace them and in such that
+// may not.
 func lostDisks(g *rand.Rand, k *knobs) {
 	k.nodes = 3 + g.IntN(3)
 	if g.IntN(3) > 0 {
@@ -377,7 +377,8 @@ func (k *knobs) options(p *process) raftcore.Options {
 		MaxInflightMessages: k.inflightMessages, MaxInflightBytes: k.inflightBytes,
 		MaxUncommittedEntries: k.uncommittedEntries, MaxUncommittedBytes: k.uncommittedBytes,
 		MaxEntryBytes: k.entryBytesMax(), MaxApplyBytes: k.applyBytes,
-		LeaseDrift: k.leaseDrift, LogTailBytes: k.tailBytes, MaxPendingReads: k.pendingReads, Trace: p.w.tracing(),
+		LogTailBytes: k.tailBytes, MaxPendingReads: k.pendingReads, LeaseDrift: k.leaseDrift,
+		Trace: p.w.tracing(),
 	}
 }
 

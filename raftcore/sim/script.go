@@ -8,8 +8,8 @@ import (
 	"kelek/raftcore"
 )
 
-// A script is a run as text: the seed, what is left of the profile's noise, and every fault with its
-// time. People read it, and change it; everything behind a # is for them.
+// A script is a run as text: the seed, what is left of the profile's noise, and every fault with
+// its time. People read it, and change it; everything behind a # is for them.
 //
 //	profile elections
 //	seed 42

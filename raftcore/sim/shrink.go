@@ -56,7 +56,8 @@ func (s *shrinker) size() int {
 	return len(o.Strikes)*1_000_000 + (len(noises)-len(o.Without))*100_000 + int(s.best.Events/1000)
 }
 
-// try runs a candidate, and keeps it when the same invariant breaks, without faults that come later.
+// try runs a candidate, and keeps it when the same invariant breaks, without faults that come
+// later.
 func (s *shrinker) try(c Case) bool {
 	for range salts {
 		if s.runs--; s.runs < 0 {

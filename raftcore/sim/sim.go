@@ -160,7 +160,8 @@ func Run(c Case) Result {
 }
 
 func newWorld(c Case) *World {
-	w := &World{run: c, profile: profileByName(c.Profile), rng: newStreams(c.Seed, uint64(c.Overrides.Salt))}
+	rng := newStreams(c.Seed, uint64(c.Overrides.Salt))
+	w := &World{run: c, profile: profileByName(c.Profile), rng: rng}
 	w.knobs = drawKnobs(w.rng.setup, w.profile)
 	c.Overrides.adjust(&w.knobs)
 	w.runnable, w.striking = eventTable, &faults
@@ -181,7 +182,7 @@ var eventTable = [eventKinds]func(w *World, p *process, e *event){
 	evLoaded:     func(_ *World, p *process, e *event) { p.loaded(int(e.arg)) },
 	evStop:       func(_ *World, p *process, _ *event) { p.stopped() },
 	evTake:       func(_ *World, p *process, e *event) { p.takeNow(e.arg != 0) },
-	evFetch:      func(_ *World, p *process, e *event) { p.fetchTimedOut(e.arg>>16, int(e.arg&0xffff)) },
+	evFetch:      func(_ *World, p *process, e *event) { p.fetchTimedOut(e.arg>>16, e.arg&0xffff) },
 	evFetched:    func(_ *World, p *process, e *event) { p.fetched(e.arg) },
 	evAdvance:    func(_ *World, p *process, _ *event) { p.gathered() },
 	evResend:     func(_ *World, p *process, _ *event) { p.resend() },
@@ -337,7 +338,8 @@ const (
 	fullCheckEvery = 1000
 	cloneEvery     = 10 * fullCheckEvery
 	eventsMax      = 1_000_000
-	// opsMax ends the faulty phase of a run with fast clients, so that all runs are alike in length.
+	// opsMax ends the faulty phase of a run with fast clients, so that all runs are alike in
+	// length.
 	opsMax = 6_000
 	// foundersMax is the largest cluster that any profile founds, nodesMax what it may become with
 	// those that were removed.

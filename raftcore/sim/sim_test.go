@@ -83,8 +83,8 @@ func TestSeeds(t *testing.T) {
 		return
 	}
 	seeds, until := uint64(defaultSeeds), time.Time{}
-	if testing.Short() {
-		seeds = 20
+	if testing.Short() || underRace {
+		seeds = 32 // two of each profile
 	}
 	first := uint64(1)
 	if *seedsFlag > 0 {
@@ -126,7 +126,7 @@ func TestSeeds(t *testing.T) {
 	if judged == 0 && runs >= judgeEvery {
 		t.Error("no history was judged")
 	}
-	if *seedsFlag == 0 && *profileFlag == "" && !testing.Short() {
+	if seeds >= defaultSeeds && *profileFlag == "" {
 		total.mustHaveMet(t)
 	}
 }
@@ -147,8 +147,8 @@ func single(t *testing.T) Case {
 	return c
 }
 
-// shrunk is the smallest failing run that was found, as a script for -script FILE, with the end of its
-// story.
+// shrunk is the smallest failing run that was found, as a script for -script FILE, with the end of
+// its story.
 func shrunk(r Result) string {
 	small := Shrink(r, *shrinkFlag)
 	return fmt.Sprintf("# %v\n# %d events, %d faults\n%s#\n# %s\n", small.Failure, small.Events,
@@ -182,7 +182,8 @@ func (s *Stats) add(r *Stats) {
 	}{
 		{&s.Elections, r.Elections}, {&s.Committed, r.Committed}, {&s.Acked, r.Acked},
 		{&s.Unknown, r.Unknown}, {&s.Refused, r.Refused}, {&s.Reads, r.Reads},
-		{&s.Skipped, r.Skipped}, {&s.Repeated, r.Repeated}, {&s.Expired, r.Expired}, {&s.Truncated, r.Truncated}, {&s.Torn, r.Torn},
+		{&s.Skipped, r.Skipped}, {&s.Repeated, r.Repeated}, {&s.Expired, r.Expired},
+		{&s.Truncated, r.Truncated}, {&s.Torn, r.Torn},
 		{&s.Dropped, r.Dropped}, {&s.Duplicated, r.Duplicated}, {&s.Loads, r.Loads},
 		{&s.Compacted, r.Compacted}, {&s.Transfers, r.Transfers}, {&s.Changes, r.Changes},
 		{&s.ChangesRefused, r.ChangesRefused}, {&s.Configs, r.Configs}, {&s.Joined, r.Joined},
@@ -190,7 +191,8 @@ func (s *Stats) add(r *Stats) {
 		{&s.Snapshots, r.Snapshots}, {&s.Installs, r.Installs}, {&s.Parts, r.Parts},
 		{&s.Mismatches, r.Mismatches}, {&s.Resumed, r.Resumed}, {&s.Aborted, r.Aborted},
 		{&s.GivenUp, r.GivenUp}, {&s.Jumped, r.Jumped},
-		{&s.Stopped, r.Stopped}, {&s.Flipped, r.Flipped}, {&s.RetiredRefused, r.RetiredRefused}, {&s.DiskErrors, r.DiskErrors}, {&s.Damaged, r.Damaged},
+		{&s.Stopped, r.Stopped}, {&s.Flipped, r.Flipped},
+		{&s.RetiredRefused, r.RetiredRefused}, {&s.DiskErrors, r.DiskErrors}, {&s.Damaged, r.Damaged},
 		{&s.Fenced, r.Fenced}, {&s.Lost, r.Lost}, {&s.Returned, r.Returned},
 		{&s.Replaced, r.Replaced}, {&s.Graphs, r.Graphs},
 	} {
@@ -221,13 +223,15 @@ func (s *Stats) mustHaveMet(t *testing.T) {
 	for name, n := range map[string]int{
 		"elections": s.Elections, "commits": s.Committed, "acked writes": s.Acked,
 		"unknown writes": s.Unknown, "refused writes": s.Refused, "reads": s.Reads,
-		"skipped proposals": s.Skipped, "repeated requests": s.Repeated, "expired ones": s.Expired, "truncations": s.Truncated, "torn records": s.Torn,
+		"skipped proposals": s.Skipped, "repeated requests": s.Repeated, "expired ones": s.Expired,
+		"truncations": s.Truncated, "torn records": s.Torn,
 		"dropped packets": s.Dropped, "duplicates": s.Duplicated, "loads": s.Loads,
 		"compactions": s.Compacted, "transfers": s.Transfers, "config changes": s.Changes,
 		"refused config changes": s.ChangesRefused, "committed configs": s.Configs,
 		"joined nodes": s.Joined, "removed nodes": s.Retired, "removed leaders": s.LeadersRemoved,
 		"wiped nodes": s.Wiped, "returns under a retired id": s.RetiredRefused,
-		"orderly stops": s.Stopped, "damaged packets": s.Flipped, "snapshots": s.Snapshots, "installs": s.Installs, "snapshot parts": s.Parts,
+		"orderly stops": s.Stopped, "damaged packets": s.Flipped,
+		"snapshots": s.Snapshots, "installs": s.Installs, "snapshot parts": s.Parts,
 		"files that started over": s.Mismatches, "resumed transfers": s.Resumed,
 		"aborted transfers": s.Aborted, "failed transfers": s.GivenUp,
 		"results jumped over": s.Jumped,
@@ -263,13 +267,14 @@ func TestKeptSeeds(t *testing.T) {
 	}
 }
 
-// TestSameSeedSameRun: a run is a function of its seed, whatever ran before in the process, whatever
-// the garbage collector does, and whether or not somebody looks. With -hashes it writes down what the
-// runs were, so that builds and settings can be compared with each other:
+// TestSameSeedSameRun: a run is a function of its seed, whatever ran before in the process,
+// whatever the garbage collector does, and whether or not somebody looks. With -hashes it writes
+// down what the runs were, so that builds and settings can be compared with each other:
 //
 //	go test ./raftcore/sim -run TestSameSeedSameRun -hashes a.txt
 //	GOGC=off GOMAXPROCS=1 go test ./raftcore/sim -run TestSameSeedSameRun -hashes b.txt
-//	go test -race ./raftcore/sim -run TestSameSeedSameRun -hashes c.txt; cmp a.txt b.txt; cmp a.txt c.txt
+//	go test -race ./raftcore/sim -run TestSameSeedSameRun -hashes c.txt
+//	cmp a.txt b.txt && cmp a.txt c.txt
 func TestSameSeedSameRun(t *testing.T) {
 	var hashes strings.Builder
 	for n := range uint64(len(Profiles)) {

@@ -159,8 +159,8 @@ func (p *process) installed() {
 	p.w.checker.applied(p)
 }
 
-// resolveJumped ends the proposals that an installed snapshot has jumped over: they took effect, and
-// what they returned is nobody's to know. The others are sent again.
+// resolveJumped ends the proposals that an installed snapshot has jumped over: they took effect,
+// and what they returned is nobody's to know. The others are sent again.
 func (p *process) resolveJumped() {
 	o := &p.origin
 	record := p.machine.origin(p.id)

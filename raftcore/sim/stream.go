@@ -89,9 +89,9 @@ func (p *process) fetchNext() {
 }
 
 // fetchTimedOut asks again, and gives up in the end: the connection cannot be made.
-func (p *process) fetchTimedOut(number uint64, offset int) {
+func (p *process) fetchTimedOut(number, offset uint64) {
 	f := &p.fetch
-	if f.number != number || f.whole || len(p.disk.stage.parts) != offset {
+	if f.number != number || f.whole || uint64(len(p.disk.stage.parts)) != offset {
 		return
 	}
 	if f.tries++; f.tries < streamTriesMax {

@@ -26,8 +26,8 @@ type Overrides struct {
 	ClockDrift int
 }
 
-// noises are what goes wrong, or is made difficult, between the faults. Switched off one by one, they
-// leave the simplest run that still fails.
+// noises are what goes wrong, or is made difficult, between the faults. Switched off one by one,
+// they leave the simplest run that still fails.
 var noises = []struct {
 	name string
 	off  func(k *knobs)

@@ -13,7 +13,8 @@ import (
 // lost reports whether a node cannot be counted on any more.
 func (p *process) lost() bool { return p.gone || p.doomed }
 
-// kept is what a disk holds, or held when it was lost: that counts for what was acknowledged before.
+// kept is what a disk holds, or held when it was lost: that counts for what was acknowledged
+// before.
 func (p *process) kept() *image {
 	if p.gone {
 		return &p.remains
