@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The rules of sections 5, 6 and 8 of the Raft paper that figure 2 does not say, one test each.
+// The rules of sections 5 to 8 of the Raft paper that figure 2 does not say, one test each.
 // Kelek has the joint configurations of section 6 only, takes them when they are appended, and
 // makes every new voter a learner first.
 
@@ -359,4 +359,54 @@ func TestPaperAReadWaitsForTheNoop(t *testing.T) {
 	expect(t, "reads", len(m.reads), 0)
 	c.pass(300 * Millisecond)
 	expect(t, "index", m.reads[1], 3)
+}
+
+// 7, figure 13: "1. Reply immediately if term < currentTerm."
+func TestPaperASnapshotOfAnOlderLeaderIsRejected(t *testing.T) {
+	c := newCluster(t, 3)
+	c.give(2, HardState{Term: 5}, 1)
+	answer := c.ask(c.offer(2, 7, Pos{1, 9}))
+	expect(t, "rejected", answer.Reject, true)
+	expect(t, "term", answer.Term, 5)
+	expect(t, "last entry", c.nodes[2].core.log.last, Pos{1, 1})
+}
+
+// 7, figure 13: "6. If the log has the snapshot's last entry, retain what follows it and reply."
+// Kelek does not even fetch such a snapshot: the log will do.
+func TestPaperASnapshotThatTheLogHoldsChangesNothing(t *testing.T) {
+	c := newCluster(t, 3)
+	c.give(2, HardState{Term: 1}, 1, 1, 1, 1)
+	answer := c.ask(c.offer(2, 7, Pos{1, 3}))
+	expect(t, "match", answer.Match, 3)
+	expect(t, "last entry", c.nodes[2].core.log.last, Pos{1, 4})
+	expect(t, "fetches", c.nodes[2].snapshots.fetches, 0)
+}
+
+// 7, figure 13: "7. Discard the entire log. 8. Reset the state machine to the snapshot's, and load
+// its configuration." The files of 2 to 5 travel on a connection of their own.
+func TestPaperASnapshotThatTheLogDoesNotHoldReplacesIt(t *testing.T) {
+	c := newCluster(t, 3)
+	c.give(2, HardState{Term: 2}, 1, 2, 2, 2, 2, 2)
+	c.give(1, HardState{Term: 3}, 1)
+	answer := c.ask(c.offer(2, 7, Pos{3, 5}))
+	core := c.nodes[2].core
+	expect(t, "match", answer.Match, 5)
+	expect(t, "last entry", core.log.last, Pos{3, 5})
+	expect(t, "commit", core.commit, 5)
+	expect(t, "applied", core.applied, 5)
+	expect(t, "entries on disk", len(c.nodes[2].entries), 0)
+	expect(t, "entry of the configuration", core.configs.current().Pos.Index, 1)
+}
+
+// 7: "The leader sends a snapshot when it has discarded the next entry that it needs to send."
+func TestPaperALeaderOffersASnapshotForWhatItHasDiscarded(t *testing.T) {
+	c, _ := lagging(t, 10)
+	c.heal()
+	c.now += 100 * Millisecond
+	c.nodes[1].core.Tick(c.now, c.clock)
+	c.drain(c.nodes[1])
+	c.deliver2(1, 3)
+	c.deliver2(3, 1) // now the leader knows how far back n3 is
+	expect(t, "offers to n2", c.sent(InstallSnapshot, 2), 0)
+	expect(t, "offers to n3", c.sent(InstallSnapshot, 3), 1)
 }
