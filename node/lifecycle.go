@@ -173,37 +173,54 @@ func AppendFirst(s Storage, first raftcore.Entry) error {
 	return wait()
 }
 
-// startHelpers starts the goroutines around the loop.
-func (n *Node) startHelpers() {
-	writer := newLogWriter(n)
-	apply := newWorker((&applier{node: n}).apply)
-	load := newWorker(n.doLoads)
-	chores := newWorker(n.doChores)
-	snapshots := newWorker(n.doSnapshots)
-	fetches := newWorker(n.doFetches)
-	n.helpers = helpers{
-		write:  writer.starter.hand,
-		apply:  apply.hand,
-		load:   load.hand,
-		chores: chores.hand,
+// crew is what works around the loop: production gives each of it a goroutine, a Driver none.
+type crew struct {
+	writer    *logWriter
+	apply     *worker[*applyTask]
+	load      *worker[raftcore.LoadRequest]
+	chores    *worker[choreRequest]
+	snapshots *worker[snapshotTask]
+	fetches   *worker[*fetchTask]
+}
 
-		snapshot: snapshots.hand,
-		fetch:    fetches.hand,
+// newCrew makes the helpers hand their work to a crew.
+func (n *Node) newCrew() *crew {
+	c := &crew{
+		writer:    newLogWriter(n),
+		apply:     newWorker((&applier{node: n}).apply),
+		load:      newWorker(n.doLoads),
+		chores:    newWorker(n.doChores),
+		snapshots: newWorker(n.doSnapshots),
+		fetches:   newWorker(n.doFetches),
+	}
+	n.helpers = helpers{
+		write:  c.writer.starter.hand,
+		apply:  c.apply.hand,
+		load:   c.load.hand,
+		chores: c.chores.hand,
+
+		snapshot: c.snapshots.hand,
+		fetch:    c.fetches.hand,
 		compact: func(upTo raftcore.Index) {
 			t := n.writeTasks.Get().(*writeTask)
 			*t = writeTask{compact: upTo}
-			writer.starter.hand(t)
+			n.helpers.write(t)
 		},
 	}
-	l := &n.lifecycle
+	return c
+}
+
+// startHelpers starts the goroutines around the loop.
+func (n *Node) startHelpers() {
+	c, l := n.newCrew(), &n.lifecycle
 	l.helpers.Add(7)
-	go writer.run(l.finish, &l.helpers)
-	go writer.await(&l.helpers)
-	go apply.run(l.finish, l.broken, &l.helpers)
-	go load.run(l.finish, l.broken, &l.helpers)
-	go chores.run(l.finish, l.broken, &l.helpers)
-	go snapshots.run(l.finish, l.broken, &l.helpers)
-	go fetches.run(l.finish, l.broken, &l.helpers)
+	go c.writer.run(l.finish, &l.helpers)
+	go c.writer.await(&l.helpers)
+	go c.apply.run(l.finish, l.broken, &l.helpers)
+	go c.load.run(l.finish, l.broken, &l.helpers)
+	go c.chores.run(l.finish, l.broken, &l.helpers)
+	go c.snapshots.run(l.finish, l.broken, &l.helpers)
+	go c.fetches.run(l.finish, l.broken, &l.helpers)
 }
 
 // fail stops the node because of an error after which nothing it says could be trusted. Nobody is

@@ -41,14 +41,22 @@ func (w *worker[T]) take() []T {
 	return items
 }
 
+// step does what waits now. It reports whether there was anything.
+func (w *worker[T]) step() bool {
+	items := w.take()
+	if len(items) == 0 {
+		return false
+	}
+	w.do(items)
+	clear(items)
+	return true
+}
+
 // run works until finish is closed and nothing waits any more, or until broken is closed.
 func (w *worker[T]) run(finish, broken <-chan struct{}, running *sync.WaitGroup) {
 	defer running.Done()
 	for finishing := false; ; {
-		items := w.take()
-		if len(items) > 0 {
-			w.do(items)
-			clear(items)
+		if w.step() {
 			continue
 		}
 		if finishing {

@@ -130,24 +130,28 @@ func (w *logWriter) run(finish <-chan struct{}, running *sync.WaitGroup) {
 func (w *logWriter) await(running *sync.WaitGroup) {
 	defer running.Done()
 	for x := range w.started {
-		if w.node.lifecycle.failed() {
-			continue
-		}
-		if x.wait == nil {
-			w.node.landed(x.seq, x.bytes)
-			continue
-		}
-		if err := x.wait(); err != nil {
-			w.node.fail(err)
-			continue
-		}
-		took := time.Since(x.since)
-		w.node.fsync.count(took)
-		if took > slowWrite {
-			w.node.warnSlow("log write", took)
-		}
-		w.node.landed(x.seq, x.bytes)
+		w.awaitOne(x)
 	}
+}
+
+func (w *logWriter) awaitOne(x startedWrite) {
+	switch {
+	case w.node.lifecycle.failed():
+		return
+	case x.wait == nil:
+		w.node.landed(x.seq, x.bytes)
+		return
+	}
+	if err := x.wait(); err != nil {
+		w.node.fail(err)
+		return
+	}
+	took := time.Since(x.since)
+	w.node.fsync.count(took)
+	if took > slowWrite {
+		w.node.warnSlow("log write", took)
+	}
+	w.node.landed(x.seq, x.bytes)
 }
 
 // landed posts that everything up to seq is durable.
