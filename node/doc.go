@@ -37,7 +37,7 @@
 //	log writer (2)  starts each raftcore.Write, and waits for each; posts the last durable seq
 //	applier         applies committed entries in batches; answers submissions; posts the applied index
 //	loader          reads old entries for slow peers
-//	chores          once a second: durable applied index, members, flush, invitations
+//	chores          once a second: durable applied index, members, who was removed, flush
 //	snapshots       takes and drops snapshots of the own state
 //	fetcher         brings a leader's snapshot here, over as many connections as it takes
 //	transport       one reader and one sender per peer, not of this package
@@ -109,6 +109,28 @@
 //     clients of this node had under way below is told ErrUncertain, by the origin record in the new
 //     state; what is above is sent again.
 //
+// # Members
+//
+// One source says who the members are: the configuration in force, which the core derives from log
+// and snapshot. What is recorded of them in the state (names, addresses, who stays a learner) only
+// tells how to reach and to call them.
+//
+//	form.go        a node without a cluster: create one with the others, or ask one to be let in
+//	greeter.go     whom this node talks to, and what its hello says
+//	peers.go       who the members are and where: records, hellos, and what others have met
+//	membership.go  the leader: who asks becomes a learner, who has caught up a voter
+//	task.go        what a person asked for, from Admin to its answer
+//	roster.go      the arithmetic of both, and the words of every refusal
+//	removal.go     how a node learns that it is out
+//
+// A machine that lost its disk comes back with a new id under its old name: it joins like any other
+// node, and the change that makes it a voter removes its former self. An id that has left is
+// recorded for good. Its node is refused by everybody, and the identity file keeps it from asking
+// again.
+//
+// Every step is taken from what is in the log, not from what a leader remembers: any leader can take
+// the next one. An address is a hint, in whatever place it is found; the handshake says who is there.
+//
 // # Ownership
 //
 //   - A proposal belongs to the loop until its entry is handed to the applier, then to the applier.
@@ -150,7 +172,8 @@
 //
 // # What it does not do
 //
-// One Raft group. A node that stops does not leave the cluster. One very large command delays the
+// One Raft group. A node that stops does not leave the cluster, and no dead voter is replaced by a
+// standing learner on its own: only its namesake does that. One very large command delays the
 // heartbeats behind it on the same connection. A snapshot is sent by the leader alone, and whole:
 // neither by a follower, nor as a difference to what the receiver has.
 package node

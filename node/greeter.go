@@ -247,30 +247,33 @@ func (g *Greeter) Invited(from raftcore.NodeID, inv wire.Invite) {
 	}
 }
 
-// Reinvite invites every connected node that belongs to no cluster although ours lists it: the
-// creator may have stopped after it created and before it invited. members is the configuration
-// in force, empty while the log is. The loop calls it about once a second; it does nothing then
-// but look at the hellos.
+// Reinvite invites every connected node that belongs to no cluster although it is a founder of ours:
+// the creator may have stopped after it created and before it invited. members is the configuration
+// in force, empty while the log is; once it has changed, the leader alone invites. The loop calls it
+// about once a second; it does nothing then but look at the hellos.
 func (g *Greeter) Reinvite(m Meeting, members raftcore.Config) {
 	cluster := g.cluster.Load()
-	if cluster == nil {
+	if cluster == nil || !founding(members, cluster.Members) {
 		return
 	}
 	for _, h := range m.Hellos() {
 		founder := slices.ContainsFunc(cluster.Members, func(f wire.Founder) bool {
 			return f.ID == h.NodeID
 		})
-		if h.ClusterID == [16]byte{} && founder && stillMember(members, h.NodeID) {
+		if h.ClusterID == [16]byte{} && founder {
 			m.Invite(h.NodeID, *cluster)
 		}
 	}
 }
 
-// stillMember: a founder that was removed since stays outside.
-func stillMember(c raftcore.Config, id raftcore.NodeID) bool {
-	empty := len(c.Voters)+len(c.OldVoters)+len(c.Learners) == 0
-	return empty || slices.Contains(c.Voters, id) || slices.Contains(c.OldVoters, id) ||
-		slices.Contains(c.Learners, id)
+// founding reports whether c is empty, or that of the first entry.
+func founding(c raftcore.Config, founders []wire.Founder) bool {
+	members := c.Members()
+	if len(members) == 0 {
+		return true
+	}
+	return len(members) == len(founders) && len(members) == len(c.Voters) &&
+		!slices.ContainsFunc(founders, func(f wire.Founder) bool { return !c.IsVoter(f.ID) })
 }
 
 func (g *Greeter) poke() {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"kelek/raftcore"
@@ -82,9 +83,11 @@ func TestGreeterReinvitesBlankFoundersOnly(t *testing.T) {
 	}
 	g.enter(wire.Invite{ClusterID: cluster, Members: []wire.Founder{{ID: 2}, {ID: 3}, {ID: 5}}})
 	g.Reinvite(m, raftcore.Config{})
-	g.Reinvite(m, raftcore.Config{Voters: []raftcore.NodeID{1, 2, 3}}) // 5 was removed since
-	want := []raftcore.NodeID{2, 5, 2}
-	if len(m.invited) != len(want) || m.invited[0] != 2 || m.invited[1] != 5 || m.invited[2] != 2 {
+	g.Reinvite(m, raftcore.Config{Voters: []raftcore.NodeID{2, 3, 5}})
+	g.Reinvite(m, raftcore.Config{Voters: []raftcore.NodeID{2, 3, 6}}) // 5 was replaced since
+	g.Reinvite(m, raftcore.Config{Voters: []raftcore.NodeID{2, 3}, Learners: []raftcore.NodeID{5}})
+	want := []raftcore.NodeID{2, 5, 2, 5}
+	if !slices.Equal(m.invited, want) {
 		t.Fatalf("invited %v, want %v", m.invited, want)
 	}
 }

@@ -1,17 +1,20 @@
 package node
 
 import (
+	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"kelek/raftcore"
 	"kelek/store/op"
 )
 
 func TestDefaultsSatisfyAllRelations(t *testing.T) {
 	o := Options{Self: op.Member{ID: 1}, Boot: 1}
 	o.setDefaults()
-	if err := o.validate(); err != nil {
+	if err := errors.Join(o.validate(), o.setClock()); err != nil {
 		t.Fatal(err)
 	}
 	core := o.core()
@@ -55,5 +58,24 @@ func TestOptionsThatCannotWorkAreRefusedByName(t *testing.T) {
 	}
 	if _, err := New(Options{Self: op.Member{ID: 1}, Boot: 1}, nil); err == nil {
 		t.Error("a node without storage was built")
+	}
+}
+
+// Leases get a clock that runs on while the machine sleeps, or are refused: they never rest on one
+// that stands still.
+func TestLeasesNeedASleeplessClock(t *testing.T) {
+	n, err := New(Options{Self: op.Member{ID: 1}, Boot: 1, LeaseDrift: 50}, newFakeStorage())
+	if runtime.GOOS != "linux" {
+		if err == nil || !strings.Contains(err.Error(), "without --read lease") {
+			t.Errorf("%v", err)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := n.Now()
+	if later := n.Now(); first < raftcore.Second || later < first {
+		t.Errorf("%d, then %d", first, later)
 	}
 }

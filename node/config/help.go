@@ -31,6 +31,9 @@ Examples:
     kelek serve --id n1 --listen 10.0.0.1:6380 \
       --peers n1=10.0.0.1:7380,n2=10.0.0.2:7380,n3=10.0.0.3:7380
 
+  One more machine for a cluster that runs: it becomes a voter when it has caught up:
+    kelek serve --id n4 --listen 10.0.0.4:6380 --join 10.0.0.1:7380,10.0.0.2:7380
+
   In a container, where the address to listen on is not the one that others dial:
     kelek serve --listen 0.0.0.0:6380 --advertise db1.example.org:6380 \
       --requirepass-file /run/secrets/kelek

@@ -194,7 +194,9 @@ func (d *Daemon) buildNode(context.Context) error {
 		drift = leaseDrift
 	}
 	n, err := node.New(node.Options{
-		Greeter: d.greeter, LeaseDrift: drift, PromoteAfter: d.settings.PromoteAfter,
+		Greeter:    d.greeter,
+		Reinvite:   func(c raftcore.Config) { d.greeter.Reinvite(d.transport, c) },
+		LeaseDrift: drift, PromoteAfter: d.settings.PromoteAfter,
 		Self: d.self(), Boot: d.identity.Boot, Seed: binary.BigEndian.Uint64(seed[:]),
 		ElectionTimeout: d.settings.ElectionTimeout, Heartbeat: d.settings.Heartbeat,
 		RequestTimeout: d.settings.RequestTimeout, LogKeepBytes: int64(d.settings.LogKeepBytes),

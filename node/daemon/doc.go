@@ -23,7 +23,8 @@
 // lock is given back.
 //
 // A node that finds itself among the members of another cluster (a copied or mixed up directory)
-// ends with exit code 64 and both cluster ids, instead of knocking for ever; see doorman.
+// ends with exit code 64 and both cluster ids, instead of knocking for ever; see doorman. One that
+// the cluster has removed ends with 66, and its directory remembers it.
 //
 // Invariants.
 //   - Whatever fails, all that was opened is closed, once, in reverse order.

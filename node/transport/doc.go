@@ -18,7 +18,7 @@
 //	  preamble, hello            ------->
 //	                                          is it a kelek node? acceptable? the only one of its id?
 //	                             <-------     preamble, hello        or: preamble, refusal; close
-//	                                          (a kind of its own when the clusters differ)
+//	                                          (kinds of its own: the clusters differ; it was removed)
 //	  is it who I wanted?
 //	  hello, again, if it changed ------>
 //	  messages, proposals, ...   ------->
@@ -38,7 +38,10 @@
 //
 // Addresses are hints. A peer is known by its node id, and is looked for where it says it is, where
 // the members say, and where --peers says, in turn; whoever answers says who he is. Before there is
-// a cluster there are names and addresses only.
+// a cluster there are names and addresses only, and for one that joins only addresses. An address
+// that leads to a member who is known by id is news of that member, and has done its work. Whoever
+// dials us and is not dialled, since it waits to be let in, hears our hello again when it changes:
+// the members are in it.
 //
 // # Invariants
 //
