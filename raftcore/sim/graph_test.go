@@ -7,27 +7,12 @@ import "testing"
 func TestAFullyConnectedQuorumServesInEveryPartialPartition(t *testing.T) {
 	tried, events := map[int]int{}, uint64(0)
 	for n := 3; n <= 5; n++ {
-		var graphs []graph
-		for links := graph(0); links < 1<<pairs(n); links++ {
-			if links.hasQuorum(n) {
-				graphs = append(graphs, links)
-			}
-		}
-		// Neighbours in this order differ in few links; a stride makes the changes large.
-		const perRun = 16
-		runs := (len(graphs) + perRun - 1) / perRun
-		for first := range runs {
+		for first, some := range graphRuns(n) {
 			if underRace && first%8 > 0 {
 				continue
 			}
-			var some []graph
-			for i := first; i < len(graphs); i += runs {
-				some = append(some, graphs[i])
-			}
-			c := Case{Seed: uint64(first + 1), Profile: "partial-partitions",
-				Overrides: Overrides{
-					Graphs: some, Nodes: n, Without: []string{"load"}}}
-			r := Run(c)
+			r := Run(Case{Seed: uint64(first + 1), Profile: "partial-partitions",
+				Overrides: Overrides{Graphs: some, Nodes: n, Without: []string{"load"}}})
 			if r.Failure != nil {
 				t.Error(report(r))
 			}
@@ -38,17 +23,34 @@ func TestAFullyConnectedQuorumServesInEveryPartialPartition(t *testing.T) {
 			events += r.Events
 		}
 	}
-	// By hand for three nodes: a single link or more. The others by a count that went another way:
-	// graphs with a triangle on 4 and 5 nodes, of 64 and 1,024.
+	t.Logf("%v graphs, by nodes, in %d events", tried, events)
 	if underRace {
 		return
 	}
+	// By hand for three nodes: a single link or more. The others by a count that went another way:
+	// graphs with a triangle on 4 and 5 nodes, of 64 and 1,024.
 	for n, want := range map[int]int{3: 7, 4: trianglesIn(4), 5: trianglesIn(5)} {
 		if tried[n] != want {
 			t.Errorf("%d nodes: %d graphs, want %d", n, tried[n], want)
 		}
 	}
-	t.Logf("%v graphs, by nodes, in %d events", tried, events)
+}
+
+// graphRuns deals the graphs of n nodes with a fully connected quorum to runs. Neighbours in the
+// order of their numbers differ in few links, so those of one run are far apart.
+func graphRuns(n int) [][]graph {
+	const perRun = 16
+	var graphs []graph
+	for links := graph(0); links < 1<<pairs(n); links++ {
+		if links.hasQuorum(n) {
+			graphs = append(graphs, links)
+		}
+	}
+	runs := make([][]graph, (len(graphs)+perRun-1)/perRun)
+	for i, links := range graphs {
+		runs[i%len(runs)] = append(runs[i%len(runs)], links)
+	}
+	return runs
 }
 
 // trianglesIn counts the graphs of n nodes that have three nodes which all see each other.

@@ -5,9 +5,9 @@ import "testing"
 // TestLeasesNeedTheirBound proves that the oracle would see what leases rest on: with clocks that
 // drift much further than the bound, some read is stale; within it none is, in the same run.
 func TestLeasesNeedTheirBound(t *testing.T) {
-	const seeds = 400 // TestSeeds runs many more within the bound
+	const first, seeds = 40, 400 // earlier ones find nothing, and cost time
 	stale := false
-	for seed := uint64(1); seed <= seeds && !stale; seed++ {
+	for seed := uint64(first); seed <= seeds && !stale; seed++ {
 		c := Case{Seed: seed, Profile: "lease", Overrides: Overrides{ClockDrift: 30_000}}
 		r := Run(c)
 		if r.Failure == nil {
@@ -22,6 +22,6 @@ func TestLeasesNeedTheirBound(t *testing.T) {
 		}
 	}
 	if !stale {
-		t.Errorf("clocks that drift too far did no harm in %d runs", seeds)
+		t.Errorf("clocks that drift too far did no harm up to seed %d", seeds)
 	}
 }

@@ -82,11 +82,10 @@ func TestSeeds(t *testing.T) {
 		}
 		return
 	}
-	seeds, until := uint64(defaultSeeds), time.Time{}
+	first, seeds, until := uint64(1), uint64(defaultSeeds), time.Time{}
 	if testing.Short() || underRace {
 		seeds = 32 // two of each profile
 	}
-	first := uint64(1)
 	if *seedsFlag > 0 {
 		seeds = uint64(*seedsFlag)
 	}
@@ -94,40 +93,58 @@ func TestSeeds(t *testing.T) {
 		seeds, until = 1<<62, time.Now().Add(time.Duration(*minutesFlag*float64(time.Minute)))
 		first = uint64(time.Now().UnixNano())
 	}
-	var total Stats
-	var events, failures, runs, judged uint64
-	undecided := 0
-	var virtual float64
-	begun := time.Now()
+	sum := tally{t: t, begun: time.Now()}
 	runMany(func(n uint64) (Case, bool) {
 		ok := n < seeds && (until.IsZero() || time.Now().Before(until))
-		return caseOf(first + n), ok && failures < 3
-	}, func(r Result) {
-		runs++
-		total.add(&r.Stats)
-		events += r.Events
-		virtual += float64(r.Virtual) / 1e9
-		if r.Failure != nil {
-			failures++
-			t.Errorf("%s\nsmaller, as a script for -script FILE:\n%s", report(r), shrunk(r))
-		} else if r.Case.History {
-			wrong, some := judge(r.History)
-			judged++
-			if undecided += some; wrong != nil {
-				failures++
-				t.Errorf("seed %d, profile %s: %v", r.Case.Seed, r.Case.Profile, wrong)
-			}
-		}
-	})
-	took := time.Since(begun).Seconds()
-	t.Logf("%d seeds, %d events in %.1f s, %.0f/s; %.0f s of cluster time\n%s\n%d histories judged "+
-		"by porcupine, %d keys undecided\n%+v", runs, events, took, float64(events)/took, virtual,
-		total.summary(), judged, undecided, total)
-	if judged == 0 && runs >= judgeEvery {
-		t.Error("no history was judged")
+		return caseOf(first + n), ok && sum.failures < 3
+	}, sum.take)
+	sum.log(first)
+	if seeds == defaultSeeds && *profileFlag == "" {
+		sum.stats.mustHaveMet(t)
 	}
-	if seeds >= defaultSeeds && *profileFlag == "" {
-		total.mustHaveMet(t)
+}
+
+// tally sums up many runs.
+type tally struct {
+	t               *testing.T
+	begun           time.Time
+	stats           Stats
+	runs, failures  int
+	events, virtual uint64
+	judged          int // histories that porcupine has seen
+	undecided       int // keys of those that were too hard for it
+}
+
+// take counts a run, and tells what is wrong with it.
+func (s *tally) take(r Result) {
+	s.runs++
+	s.stats.add(&r.Stats)
+	s.events += r.Events
+	s.virtual += uint64(r.Virtual)
+	if r.Failure != nil {
+		s.failures++
+		s.t.Errorf("%s\nsmaller, as a script for -script FILE:\n%s", report(r), shrunk(r))
+		return
+	}
+	if !r.Case.History {
+		return
+	}
+	wrong, undecided := judge(r.History)
+	s.judged++
+	if s.undecided += undecided; wrong != nil {
+		s.failures++
+		s.t.Errorf("seed %d, profile %s: %v", r.Case.Seed, r.Case.Profile, wrong)
+	}
+}
+
+func (s *tally) log(first uint64) {
+	took := time.Since(s.begun).Seconds()
+	s.t.Logf("%d seeds from %d on, %d events in %.1f s, %.0f/s; %.0f s of cluster time\n%s\n"+
+		"%d histories judged by porcupine, %d keys undecided\n%+v", s.runs, first, s.events, took,
+		float64(s.events)/took, float64(s.virtual)/1e9, s.stats.summary(), s.judged, s.undecided,
+		s.stats)
+	if s.judged == 0 && s.runs >= judgeEvery {
+		s.t.Error("no history was judged")
 	}
 }
 
