@@ -25,7 +25,7 @@ import (
 type snapshotting struct {
 	ids       *rand.Rand       // of snapshots; see nextSnapshotID
 	wanted    bool             // the core wants one: see maybeTake
-	lookAt    raftcore.Instant // when to look whether its peer is there; never without one
+	lookAt    raftcore.Instant // when to take it; never without one
 	taking    uint64           // ID of the one that is being taken; 0: none
 	idleSince raftcore.Instant // since when no peer needs what is on the shelf; 0: one does
 	newest    raftcore.Index   // the last that was taken or installed here
@@ -105,9 +105,8 @@ func (n *Node) carrySnapshots(e *raftcore.Effects) {
 	}
 }
 
-// maybeTake begins to take the snapshot that the core wants as soon as a peer that needs it is there:
-// for one that is down it would be outdated by the time that it comes back, and be taken in vain
-// again and again.
+// maybeTake begins to take the snapshot that the core wants, at once or some time after one that
+// failed. The one that is being taken already will do.
 func (n *Node) maybeTake() {
 	s := &n.snapshotting
 	if n.now < s.lookAt {
@@ -119,11 +118,6 @@ func (n *Node) maybeTake() {
 		n.core.SnapshotFailed(raftcore.NodeID(n.options.Self.ID))
 	}
 	if !s.wanted || s.taking != 0 {
-		return
-	}
-	n.core.Status(&n.seen.core)
-	if !slices.ContainsFunc(n.seen.core.Peers, n.present) {
-		s.lookAt = n.now + raftcore.Instant(n.options.Heartbeat)
 		return
 	}
 	s.wanted, s.taking = false, n.nextSnapshotID()

@@ -60,6 +60,10 @@ func laggard(t *testing.T, options func(*Options)) (c *cluster, leader, down *me
 func TestMemberBehindTheLogComesBackBySnapshot(t *testing.T) {
 	c, leader, down := laggard(t, shortLog)
 	value := leader.storage.value("k")
+	c.pass(3 * time.Second)
+	if n := leader.storage.calls["TakeSnapshot"]; n != 0 {
+		t.Fatalf("%d snapshots were taken for a member that is down", n)
+	}
 	down.start()
 	c.caughtUp(down)
 	if got := down.storage.value("k"); got != value {
@@ -259,6 +263,14 @@ func TestReadsThatWaitAreServedByAnInstall(t *testing.T) {
 	if r.resolved != 0 {
 		t.Fatalf("a read of %d was served before the snapshot is there: %v", r.value, r.err)
 	}
+	at := down.streaming.task.Meta.Pos.Index
+	down.applyStalls = true // from here on the install alone moves what is applied
+	c.until("the install", func() bool { return down.node.snapshotting.received > 0 })
+	if down.node.appliedIndex != at {
+		t.Fatalf("the loop believes that %d is applied, after a snapshot at %d",
+			down.node.appliedIndex, at)
+	}
+	down.applyStalls = false
 	c.until("the read", func() bool { return r.resolved > 0 })
 	if r.err != nil || r.value != value || down.node.snapshotting.received != 1 {
 		t.Fatalf("read %d, %v, wanted %d", r.value, r.err, value)
@@ -404,6 +416,23 @@ func TestOneSnapshotServesTwoMembers(t *testing.T) {
 			leader.node.streamed.sent.Load())
 	}
 	c.same()
+}
+
+// What the chores found of the old state must not stand for long.
+func TestChoresComeSoonAfterAnInstall(t *testing.T) {
+	n, err := New(Options{Self: op.Member{ID: 1, Name: "n1"}, Boot: 1}, newFakeStorage())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.keeping.next = 1000
+	if n.keeping.hurry(); n.keeping.next != 0 {
+		t.Errorf("the next chores are due at %d", n.keeping.next)
+	}
+	n.keeping.next = never // under way
+	n.keeping.hurry()
+	if again := n.choresAgain(); n.keeping.next != never || again != 0 || n.choresAgain() == 0 {
+		t.Errorf("those after the present ones are due after %d", again)
+	}
 }
 
 // IDs are what a receiver goes on by: no node may give one that another has given.
