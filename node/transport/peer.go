@@ -86,7 +86,6 @@ func (p *peer) connectAndSend(delay *time.Duration) (addr string, err error) {
 		return addr, err
 	}
 	*delay = redialMin
-	p.connects.Add(1)
 	return addr, p.send(c)
 }
 
@@ -168,6 +167,7 @@ func (p *peer) shakeHands(c *conn, addr string) (*frameReader, error) {
 // begin makes the connection the one that is sent to. It comes before the handler hears of the
 // connection, so that what it sends in answer is not dropped.
 func (p *peer) begin(c *conn, said wire.Hello) {
+	p.connects.Add(1) // before anybody sees that it is connected
 	p.t.mu.Lock()
 	p.conn, p.lastError = c, ""
 	p.t.mu.Unlock()
