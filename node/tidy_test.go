@@ -30,6 +30,7 @@ var allowed = map[string]struct{ ours, others string }{
 	"bench/ceiling":  {"", "github.com/tidwall/redcon github.com/cockroachdb/pebble/v2"},
 	"node":           {"raftcore raftcore/wire store/op", "github.com/rs/zerolog golang.org/x/sys"},
 	"node/transport": {"raftcore raftcore/wire store/op", ""},
+	"node/sim":       {"", ""}, // tests only
 	"node/admin":     {"store/op", "github.com/prometheus/client_golang"},
 	"node/config":    {"", "github.com/alecthomas/kong"},
 	"node/daemon": {"node node/admin node/config node/transport raftcore raftcore/wire resp " +

@@ -1,0 +1,223 @@
+package sim
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// disk is what a machine stores its data on, from one start to the end of the power. The layer over
+// the file system counts syncs, cuts the power at one of them, and lets one operation fail.
+type disk struct {
+	mem *vfs.MemFS
+	cut atomic.Bool // the power has gone: what the process says from now on is heard by nobody
+
+	mu    sync.Mutex
+	rng   *rand.Rand
+	syncs int // so far
+	plan  *powerCut
+	image *vfs.MemFS // what the power cut has left
+	bare  *vfs.MemFS // the same without anything that was not synced
+	fault *fault
+	lies  int // one sync in so many does nothing; 0: none
+	lied  int
+}
+
+// powerCut says when the power goes, and what is left of what was not synced.
+type powerCut struct {
+	at    int // sync
+	after bool
+	kept  int // percent
+}
+
+// fault lets one file operation fail.
+type fault struct {
+	kinds []errorfs.OpKind
+	part  string // of the path
+	skip  int    // so many of them succeed first
+	err   error
+	hit   string // the operation that failed
+}
+
+func newDisk(mem *vfs.MemFS, seed uint64) *disk {
+	return &disk{mem: mem, rng: rand.New(rand.NewPCG(seed, 3))}
+}
+
+// fs is the disk as a process sees it.
+func (d *disk) fs() vfs.FS { return &layer{errorfs.Wrap(d.mem, d), d} }
+
+func (d *disk) String() string { return "disk" }
+
+// MaybeError implements errorfs.Injector.
+func (d *disk) MaybeError(o errorfs.Op) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := d.fault
+	if f == nil || f.hit != "" || !strings.Contains(o.Path, f.part) {
+		return nil
+	}
+	for _, kind := range f.kinds {
+		if kind != o.Kind {
+			continue
+		}
+		if f.skip--; f.skip < 0 {
+			f.hit = fmt.Sprintf("kind %d on %s", o.Kind, o.Path)
+			return f.err
+		}
+	}
+	return nil
+}
+
+func (d *disk) set(f *fault) {
+	d.mu.Lock()
+	d.fault = f
+	d.mu.Unlock()
+}
+
+// hit is what the fault has met; empty: nothing yet.
+func (d *disk) hit() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.fault.hit
+}
+
+// planCut lets the power go at the sync that comes after so many others.
+func (d *disk) planCut(in int, after bool, kept int) {
+	d.mu.Lock()
+	d.plan = &powerCut{d.syncs + in, after, kept}
+	d.mu.Unlock()
+}
+
+// sync counts one, and does it.
+func (d *disk) sync(do func() error) error {
+	d.mu.Lock()
+	d.syncs++
+	p := d.plan
+	now := p != nil && d.syncs == p.at
+	lie := d.lies > 0 && d.rng.IntN(d.lies) == 0
+	if lie {
+		d.lied++
+	}
+	d.mu.Unlock()
+	if now && !p.after {
+		d.cutPower(p.kept)
+	}
+	if !lie {
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	if now && p.after {
+		d.cutPower(p.kept)
+	}
+	return nil
+}
+
+// cutPower keeps what a power cut leaves. The process may go on, as it would in the instant before;
+// it is not heard from here on, so what was heard was true of the image.
+func (d *disk) cutPower(kept int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.image != nil {
+		return
+	}
+	d.cut.Store(true)
+	d.image = d.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: d.rng})
+	d.bare = d.mem.CrashClone(vfs.CrashCloneCfg{})
+}
+
+// next is the disk with which the machine starts again.
+func (d *disk) next() *disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := newDisk(d.image, d.rng.Uint64())
+	n.lies = d.lies
+	return n
+}
+
+// layer is a file system whose syncs are the disk's.
+type layer struct {
+	vfs.FS
+	d *disk
+}
+
+func (l *layer) Unwrap() vfs.FS { return l.FS }
+
+func (l *layer) wrap(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &layerFile{f, l.d}, nil
+}
+
+func (l *layer) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return l.wrap(l.FS.Create(name, c))
+}
+
+func (l *layer) OpenReadWrite(
+	name string, c vfs.DiskWriteCategory, options ...vfs.OpenOption,
+) (vfs.File, error) {
+	return l.wrap(l.FS.OpenReadWrite(name, c, options...))
+}
+
+func (l *layer) OpenDir(name string) (vfs.File, error) { return l.wrap(l.FS.OpenDir(name)) }
+
+func (l *layer) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return l.wrap(l.FS.ReuseForWrite(old, name, c))
+}
+
+type layerFile struct {
+	vfs.File
+	d *disk
+}
+
+func (f *layerFile) Sync() error     { return f.d.sync(f.File.Sync) }
+func (f *layerFile) SyncData() error { return f.d.sync(f.File.SyncData) }
+
+func (f *layerFile) SyncTo(length int64) (full bool, err error) {
+	full = true // if it is a lie, it is a whole one
+	err = f.d.sync(func() error {
+		full, err = f.File.SyncTo(length)
+		return err
+	})
+	return full, err
+}
+
+// content returns a file.
+func content(fs vfs.FS, path string) ([]byte, error) {
+	f, err := fs.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
+}
+
+// rewrite puts a file in the place of another one, synced.
+func rewrite(fs vfs.FS, path string, b []byte) error {
+	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(b); err == nil {
+		err = f.Sync()
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	dir, err2 := fs.OpenDir(fs.PathDir(path))
+	if err2 != nil {
+		return err2
+	}
+	defer dir.Close()
+	if err != nil {
+		return err
+	}
+	return dir.Sync()
+}
