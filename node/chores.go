@@ -35,6 +35,7 @@ type report struct {
 	durableApplied raftcore.Index
 	compactTarget  raftcore.Index // what comes after it is LogKeepBytes, or all of the log
 	logBytes       int64
+	judged         raftcore.Index // members and retired are at least as of here
 	members        []op.Member
 	retired        []op.Retired
 }
@@ -80,6 +81,7 @@ func (n *Node) chore(request choreRequest) (r report, err error) {
 	}
 	r.logBytes = n.storage.LogBytes()
 	r.compactTarget = n.storage.CompactTarget(n.options.LogKeepBytes)
+	r.judged, _ = n.storage.Applied()
 	if r.members, err = n.storage.Members(); err != nil {
 		return r, fmt.Errorf("read the members: %w", err)
 	}
@@ -91,7 +93,7 @@ func (n *Node) chore(request choreRequest) (r report, err error) {
 
 func (n *Node) takeReport(r report) {
 	n.reports.release(1, 0)
-	n.membersReported(r.members, r.retired)
+	n.membersReported(&r)
 	n.core.Status(&n.seen.core)
 	n.tidyShelf(&n.seen.core)
 	n.maybeCompact(&r)

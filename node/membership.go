@@ -203,7 +203,8 @@ func (n *Node) promoteNext(r *roster) bool {
 	return false
 }
 
-// admitNext makes a node that asks to join a learner; its record goes first.
+// admitNext makes a node that asks to join a learner; its record goes first. One that cannot be let
+// in keeps nobody waiting who stands behind it.
 func (n *Node) admitNext(r *roster, waits *bool) bool {
 	for _, h := range n.transport.Hellos() {
 		if h.Join == wire.JoinNot || n.config.IsMember(h.NodeID) || !n.mayJoin(h) {
@@ -216,14 +217,29 @@ func (n *Node) admitNext(r *roster, waits *bool) bool {
 			n.warnMember(m.Name, err, "cannot join")
 			continue
 		}
-		return n.admit(&m, c) == nil
+		if n.joining.judged < n.managing.core.ConfigIndex {
+			return false // whether its id is retired will be known with the next report
+		}
+		switch err := n.admit(&m, c); {
+		case err == nil:
+			return true
+		case errors.Is(err, errRecording), errors.Is(err, raftcore.ErrPending):
+			return false
+		default:
+			n.warnMember(m.Name, err, "cannot join")
+		}
 	}
 	return false
 }
 
 // mayJoin: a node of another cluster is not let in, and one of ours only if it was let in before and
-// the configuration that said so was lost with its leader.
+// the configuration that said so was lost with its leader. An id that has left for good never is.
 func (n *Node) mayJoin(h wire.Hello) bool {
+	if slices.ContainsFunc(n.joining.retired, func(gone op.Retired) bool {
+		return gone.ID == uint64(h.NodeID)
+	}) {
+		return false
+	}
 	return h.ClusterID == [16]byte{} || h.ClusterID == n.clusterID
 }
 

@@ -433,3 +433,21 @@ func TestStatusOfMembers(t *testing.T) {
 		}
 	}
 }
+
+// An id that has left for good is not let in again, whatever says so, and whoever stands behind it is
+// not held up.
+func TestARetiredIdHoldsUpNobody(t *testing.T) {
+	c := newTownship(t, 3, nil)
+	c.pass(time.Second)
+	m := c.asksToJoin(4, "", wire.JoinVoter)
+	c.wantConfig(ids(1, 2, 3, 4), nil)
+	c.done(c.leader().wants(op.AdminRequest{Action: op.MemberRemove, Name: m.self().Name}))
+	c.wantConfig(ids(1, 2, 3), nil)
+	m.crash(0)
+	c.members = slices.DeleteFunc(c.members, func(x *member) bool { return x == m })
+	c.asksToJoin(4, "", wire.JoinVoter)
+	c.asksToJoin(5, "", wire.JoinVoter)
+	c.wantConfig(ids(1, 2, 3, 5), nil)
+	c.pass(5 * time.Second)
+	c.wantConfig(ids(1, 2, 3, 5), nil)
+}

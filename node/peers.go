@@ -19,6 +19,7 @@ type joining struct {
 	errand   errand // our own record
 	recorded []op.Member
 	retired  []op.Retired
+	judged   raftcore.Index // recorded and retired are at least as of here
 	differs  bool        // our own record is not what we are; checked with each report
 	complete bool        // every member has a record
 	members  []op.Member // merged, sorted by id, ourselves included
@@ -31,10 +32,10 @@ type joining struct {
 }
 
 // membersReported takes what the state machine has recorded.
-func (n *Node) membersReported(recorded []op.Member, retired []op.Retired) {
+func (n *Node) membersReported(r *report) {
 	j := &n.joining
-	j.recorded, j.retired = recorded, retired
-	own, ok := findMember(recorded, n.options.Self.ID)
+	j.recorded, j.retired, j.judged = r.members, r.retired, r.judged
+	own, ok := findMember(r.members, n.options.Self.ID)
 	j.differs = !ok || own != n.selfRecord()
 	n.membersChanged()
 	n.noteRemoval()
