@@ -25,8 +25,7 @@ type disk struct {
 	image *vfs.MemFS // what the power cut has left
 	bare  *vfs.MemFS // the same without anything that was not synced
 	fault *fault
-	lies  int // one sync in so many does nothing; 0: none
-	lied  int
+	lies  int // one sync of a write-ahead log in so many does nothing; 0: none
 }
 
 // powerCut says when the power goes, and what is left of what was not synced.
@@ -80,6 +79,13 @@ func (d *disk) set(f *fault) {
 	d.mu.Unlock()
 }
 
+// lie lets one sync of a write-ahead log in so many do nothing; 0: none.
+func (d *disk) lie(in int) {
+	d.mu.Lock()
+	d.lies = in
+	d.mu.Unlock()
+}
+
 // hit is what the fault has met; empty: nothing yet.
 func (d *disk) hit() string {
 	d.mu.Lock()
@@ -95,15 +101,12 @@ func (d *disk) planCut(in int, after bool, kept int) {
 }
 
 // sync counts one, and does it.
-func (d *disk) sync(do func() error) error {
+func (d *disk) sync(wal bool, do func() error) error {
 	d.mu.Lock()
 	d.syncs++
 	p := d.plan
 	now := p != nil && d.syncs == p.at
-	lie := d.lies > 0 && d.rng.IntN(d.lies) == 0
-	if lie {
-		d.lied++
-	}
+	lie := wal && d.lies > 0 && d.rng.IntN(d.lies) == 0
 	d.mu.Unlock()
 	if now && !p.after {
 		d.cutPower(p.kept)
@@ -136,9 +139,7 @@ func (d *disk) cutPower(kept int) {
 func (d *disk) next() *disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := newDisk(d.image, d.rng.Uint64())
-	n.lies = d.lies
-	return n
+	return newDisk(d.image, d.rng.Uint64())
 }
 
 // layer is a file system whose syncs are the disk's.
@@ -149,40 +150,47 @@ type layer struct {
 
 func (l *layer) Unwrap() vfs.FS { return l.FS }
 
-func (l *layer) wrap(f vfs.File, err error) (vfs.File, error) {
+func (l *layer) wrap(name string, f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &layerFile{f, l.d}, nil
+	return &layerFile{f, l.d, strings.HasSuffix(name, ".log")}, nil
 }
 
 func (l *layer) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return l.wrap(l.FS.Create(name, c))
+	f, err := l.FS.Create(name, c)
+	return l.wrap(name, f, err)
 }
 
 func (l *layer) OpenReadWrite(
 	name string, c vfs.DiskWriteCategory, options ...vfs.OpenOption,
 ) (vfs.File, error) {
-	return l.wrap(l.FS.OpenReadWrite(name, c, options...))
+	f, err := l.FS.OpenReadWrite(name, c, options...)
+	return l.wrap(name, f, err)
 }
 
-func (l *layer) OpenDir(name string) (vfs.File, error) { return l.wrap(l.FS.OpenDir(name)) }
+func (l *layer) OpenDir(name string) (vfs.File, error) {
+	f, err := l.FS.OpenDir(name)
+	return l.wrap(name, f, err)
+}
 
 func (l *layer) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return l.wrap(l.FS.ReuseForWrite(old, name, c))
+	f, err := l.FS.ReuseForWrite(old, name, c)
+	return l.wrap(name, f, err)
 }
 
 type layerFile struct {
 	vfs.File
-	d *disk
+	d   *disk
+	wal bool // part of a write-ahead log
 }
 
-func (f *layerFile) Sync() error     { return f.d.sync(f.File.Sync) }
-func (f *layerFile) SyncData() error { return f.d.sync(f.File.SyncData) }
+func (f *layerFile) Sync() error     { return f.d.sync(f.wal, f.File.Sync) }
+func (f *layerFile) SyncData() error { return f.d.sync(f.wal, f.File.SyncData) }
 
 func (f *layerFile) SyncTo(length int64) (full bool, err error) {
 	full = true // if it is a lie, it is a whole one
-	err = f.d.sync(func() error {
+	err = f.d.sync(f.wal, func() error {
 		full, err = f.File.SyncTo(length)
 		return err
 	})

@@ -29,13 +29,13 @@ type machine struct {
 	joins    []op.Member
 	skew     raftcore.LogTime
 	stalled  int   // for so many rounds no sync ends
-	broken   error // why the last start has failed; it is not tried again
+	damaged  bool  // its disk is, so it may end by that
+	broken   error // why it does not run and is not started again
 }
 
 func (w *world) newMachine(id raftcore.NodeID, name string) *machine {
 	m := &machine{w: w, id: id, name: name, promised: &promises{},
 		disk: newDisk(vfs.NewCrashableMem(), w.rng.Uint64())}
-	m.disk.lies = w.lies
 	w.machines = append(w.machines, m)
 	return m
 }
@@ -114,6 +114,9 @@ func (p *process) safely(step func()) {
 // start boots a machine that is down.
 func (m *machine) start() {
 	w := m.w
+	if len(m.joins) == 0 && !w.founders.IsVoter(m.id) {
+		return // it waits to be invited
+	}
 	m.boot++
 	p := &process{w: w, m: m, disk: m.disk, calls: map[*call]bool{}, steps: make(chan func(), 1),
 		ended: make(chan struct{}, 1), died: make(chan struct{})}
@@ -124,7 +127,7 @@ func (m *machine) start() {
 	switch {
 	case p.failed.Load():
 		w.note("%s fails at its start: %v", p, p.reason)
-		w.bury(p)
+		w.failed(p, p.reason)
 	case m.disk.cut.Load():
 		w.stats.cutAtStart++
 		w.bury(p)

@@ -14,7 +14,7 @@ var (
 
 // run is one world under all faults, and then at peace.
 func run(t *testing.T, seed uint64, rounds int) *stats {
-	w := newWorld(t, seed, 0)
+	w := newWorld(t, seed)
 	defer w.end()
 	for range rounds {
 		w.strike()

@@ -34,7 +34,6 @@ type world struct {
 	trace    []string
 	stats    stats
 
-	lies     int  // see disk
 	trusting bool // what was reported durable is looked for at each start
 
 	requests    map[uint64]bool // ONCE without an answer
@@ -61,9 +60,9 @@ func (s *stats) add(o *stats) {
 }
 
 // newWorld starts three nodes.
-func newWorld(t *testing.T, seed uint64, lies int) *world {
+func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0x6b656c656b)), now: raftcore.Second,
-		check: newChecker(), requests: map[uint64]bool{}, lies: lies, trusting: true}
+		check: newChecker(), requests: map[uint64]bool{}, trusting: true}
 	w.mu.Lock()
 	for id := raftcore.NodeID(1); id <= 3; id++ {
 		w.founders.Voters = append(w.founders.Voters, id)
@@ -212,14 +211,25 @@ func (w *world) reap(p *process) {
 	switch {
 	case p.failed.Load():
 		w.note("%s fails: %v", p, p.reason)
-		w.bury(p)
+		w.failed(p, p.reason)
 	case p.disk.cut.Load():
 		w.note("%s loses its power at a sync", p)
 		w.stats.crashes++
 		w.bury(p)
 	case p.node.Err() != nil:
-		w.check.violate("%s stops: %v", p, p.node.Err())
-		w.bury(p)
+		w.note("%s stops: %v", p, p.node.Err())
+		if !p.m.damaged {
+			w.check.violate("%s stops: %v", p, p.node.Err())
+		}
+		w.failed(p, p.node.Err())
+	}
+}
+
+// failed buries a process that has failed. A damaged disk is not tried again.
+func (w *world) failed(p *process, why error) {
+	w.bury(p)
+	if p.m.damaged {
+		p.m.broken = why
 	}
 }
 
@@ -308,7 +318,7 @@ func (w *world) heal() {
 	w.network.cut, w.network.lossy = nil, 0
 	for _, m := range w.machines {
 		m.disk.mu.Lock()
-		m.disk.plan, m.disk.lies = nil, 0
+		m.disk.plan = nil
 		m.disk.mu.Unlock()
 		m.stalled = 0
 		if m.process == nil && m.broken == nil {

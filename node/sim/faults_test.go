@@ -1,0 +1,191 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// TestOneFailedOperation lets one file operation of one node fail, whichever: it stops there, before
+// it answers anything else, the others serve, and what it has left is a node again. What a database
+// does without (a link, a removal) may fail as well, and stops nobody.
+func TestOneFailedOperation(t *testing.T) {
+	syncs := []errorfs.OpKind{errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo}
+	for i, c := range []struct {
+		name    string
+		kinds   []errorfs.OpKind
+		part    string
+		skip    int
+		err     error
+		goesOn  bool // the node may live
+		restart bool // the fault is met by a start
+	}{
+		{name: "a write of the log", kinds: []errorfs.OpKind{errorfs.OpFileWrite}, part: "log/", skip: 5},
+		{name: "no space for the log", kinds: []errorfs.OpKind{errorfs.OpFileWrite}, part: "log/", skip: 40,
+			err: syscall.ENOSPC},
+		{name: "the next sync of the log", kinds: syncs, part: "log/"},
+		{name: "a sync of the log", kinds: syncs, part: "log/", skip: 30},
+		{name: "a sync of the state", kinds: syncs, part: "state/"},
+		{name: "a write of the state", kinds: []errorfs.OpKind{errorfs.OpFileWrite}, part: "state/", skip: 3},
+		{name: "no space for the state", kinds: []errorfs.OpKind{errorfs.OpFileWrite}, part: "state/",
+			err: syscall.ENOSPC},
+		{name: "a new file of the state", kinds: []errorfs.OpKind{errorfs.OpCreate}, part: "state/"},
+		{name: "a new file of the log", kinds: []errorfs.OpKind{errorfs.OpCreate, errorfs.OpReuseForWrite},
+			part: "log/", restart: true},
+		{name: "opening a file", kinds: []errorfs.OpKind{errorfs.OpOpen}, part: "log/", restart: true},
+		{name: "opening a directory", kinds: []errorfs.OpKind{errorfs.OpOpenDir}, restart: true, part: "log"},
+		{name: "listing a directory", kinds: []errorfs.OpKind{errorfs.OpList}, restart: true},
+		{name: "reading a file", kinds: []errorfs.OpKind{errorfs.OpFileRead}, restart: true, part: "log/"},
+		{name: "reading a block", kinds: []errorfs.OpKind{errorfs.OpFileReadAt}, restart: true},
+		{name: "a write of a start", kinds: []errorfs.OpKind{errorfs.OpFileWrite}, restart: true, skip: 1},
+		{name: "a sync of a start", kinds: syncs, restart: true, skip: 1},
+		{name: "a removal", kinds: []errorfs.OpKind{errorfs.OpRemove}, part: "state/", goesOn: true},
+		{name: "a link", kinds: []errorfs.OpKind{errorfs.OpLink}, goesOn: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := &fault{kinds: c.kinds, part: c.part, skip: c.skip, err: c.err}
+			if f.err == nil {
+				f.err = errorfs.ErrInjected
+			}
+			w := newWorld(t, uint64(i))
+			defer w.end()
+			w.busy(300)
+			victim := w.machines[i%3]
+			if c.restart {
+				w.crash(victim)
+			}
+			victim.disk.set(f)
+			w.fail(victim, f, c.goesOn)
+		})
+	}
+}
+
+// busy lets clients of all nodes write, while nothing fails.
+func (w *world) busy(rounds int) {
+	for range rounds {
+		w.load()
+		w.round()
+		for _, p := range w.running() {
+			if w.rng.IntN(60) == 0 {
+				w.flush(p)
+			}
+		}
+	}
+}
+
+// fail waits for a fault to be met, and sees what becomes of it.
+func (w *world) fail(victim *machine, f *fault, goesOn bool) {
+	w.t.Helper()
+	d := victim.disk
+	if f.kinds[0] == errorfs.OpLink {
+		d = w.needSnapshot(f)
+	}
+	for round := 0; d.hit() == ""; round++ {
+		if round == 3000 {
+			w.t.Errorf("nothing has met the fault: %s", w.status())
+			return
+		}
+		if victim.process == nil {
+			victim.start()
+		}
+		w.busy(1)
+	}
+	before := w.stats.acked
+	w.busy(300)
+	if !goesOn && victim.disk == d && victim.broken == nil {
+		w.check.violate("%s lives on after %s has failed", victim.name, d.hit())
+	}
+	if w.stats.acked == before {
+		w.check.violate("nobody serves after %s of %s has failed: %s", d.hit(), victim.name, w.status())
+	}
+	d.set(nil)
+	victim.broken = nil
+	if w.calm() {
+		w.verdict()
+	}
+}
+
+// needSnapshot lets a node miss so much that the leader, whose disk is returned, takes a snapshot.
+func (w *world) needSnapshot(f *fault) *disk {
+	w.until("a leader", func() bool { return w.leader() != nil })
+	leader := w.leader()
+	late := w.machines[0]
+	if late == leader {
+		late = w.machines[1]
+	}
+	w.crash(late)
+	lacks := len(w.check.entries)
+	w.until("a log that begins later", func() bool {
+		w.busy(1)
+		return int(leader.process.node.Status().FirstIndex) > lacks+1
+	})
+	leader.disk.set(f)
+	late.start()
+	return leader.disk
+}
+
+func (w *world) leader() *machine {
+	for _, m := range w.machines {
+		if m.process != nil && m.process.node.Status().Role == "leader" {
+			return m
+		}
+	}
+	return nil
+}
+
+// TestLyingDisks is a bug that is planted: for a while the disks say that they have synced a
+// write-ahead log, and have not. The checks that watch each disk find it at the next start; without
+// them, those that watch what nodes say to each other and to clients do.
+func TestLyingDisks(t *testing.T) {
+	for _, trusting := range []bool{true, false} {
+		t.Run(fmt.Sprint("promises are checked ", trusting), func(t *testing.T) {
+			for seed := range uint64(20) {
+				w := newWorld(t, seed)
+				w.trusting = trusting
+				w.lie()
+				found := strings.Join(w.check.violated, "; ")
+				w.check.violated = nil // it was to be expected
+				w.end()
+				if want := lossFound[trusting]; found != "" && !strings.Contains(found, want) {
+					t.Fatalf("seed %d: %s, wanted: %s", seed, found, want)
+				}
+				if found != "" {
+					t.Logf("seed %d, round %d: %.300s", seed, w.rounds, found)
+					return
+				}
+			}
+			t.Error("disks that lie were not found out")
+		})
+	}
+}
+
+// lossFound is how a lost write is told, by the disk's promises or without them.
+var lossFound = map[bool]string{true: "was durable", false: "another node applied"}
+
+// lie lets the power of all go after a while in which nothing was synced. What a disk has lost may
+// be noticed by the store itself, and then nobody is told anything wrong.
+func (w *world) lie() {
+	w.until("a cluster that serves", w.serves)
+	for _, m := range w.machines {
+		m.disk.lie(1)
+	}
+	for range 150 {
+		w.load()
+		w.round()
+	}
+	for _, m := range w.machines {
+		m.disk.cutPower(0)
+		w.crash(m)
+		m.disk.lie(0)
+	}
+	for _, m := range w.machines {
+		m.start()
+	}
+	for range 300 {
+		w.load()
+		w.round()
+	}
+}
