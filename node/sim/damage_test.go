@@ -182,6 +182,9 @@ func TestDamagedTables(t *testing.T) {
 		victim := w.machines[seed%3]
 		w.flush(victim.process)
 		w.crash(victim)
+		victim.start() // which makes a table of the log
+		w.busy(20)
+		w.crash(victim)
 		if !w.flipTables(victim.disk.mem, []string{"data/state", "data/log"}[seed%2]) {
 			w.check.violate("there are no tables")
 		}
@@ -197,6 +200,7 @@ func TestDamagedTables(t *testing.T) {
 			if !errors.As(victim.broken, &corrupt) {
 				w.check.violate("%s ends by %v", victim.name, victim.broken)
 			}
+			t.Logf("seed %d: %v", seed, victim.broken)
 			found++
 		}
 		w.busy(100)
