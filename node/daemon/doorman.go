@@ -18,8 +18,8 @@ import (
 //
 // Rule: at more than half of the addresses that --peers and --join give for other nodes answer nodes
 // of another cluster, and homePatience later no node of our own cluster was ever met since the
-// start, and nobody leads. Then the list or the directory is wrong, which only a person can mend, and
-// this node ends with exit code 64.
+// start, and nobody leads, or the node itself as the only member. Then the list or the directory is
+// wrong, which only a person can mend, and this node ends with exit code 64.
 //
 // What counts is who answers where we look, not who knocks: a stranger that dials us stops nobody.
 // And whoever has met its own cluster goes on, so that one stranger among the nodes of a cluster
@@ -91,7 +91,8 @@ func (d *doorman) met(name, addr string, err error) bool {
 // judge ends this node unless its own cluster was met meanwhile, or works.
 func (d *doorman) judge() {
 	d.mu.Lock()
-	lost := !d.home && d.Node.Status().Leader == 0
+	status := d.Node.Status()
+	lost := !d.home && (status.Leader == 0 || len(status.Members) == 1)
 	addrs := slices.Sorted(maps.Keys(d.strangers))
 	err := d.strangers[addrs[0]]
 	d.mu.Unlock()
