@@ -235,12 +235,8 @@ func (n *Node) admitNext(r *roster, waits *bool) bool {
 // mayJoin: a node of another cluster is not let in, and one of ours only if it was let in before and
 // the configuration that said so was lost with its leader. An id that has left for good never is.
 func (n *Node) mayJoin(h wire.Hello) bool {
-	if slices.ContainsFunc(n.joining.retired, func(gone op.Retired) bool {
-		return gone.ID == uint64(h.NodeID)
-	}) {
-		return false
-	}
-	return h.ClusterID == [16]byte{} || h.ClusterID == n.clusterID
+	return !n.retired(uint64(h.NodeID)) &&
+		(h.ClusterID == [16]byte{} || h.ClusterID == n.clusterID)
 }
 
 // errRecording: the record of a member is under way; the next step follows it.

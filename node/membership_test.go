@@ -451,3 +451,31 @@ func TestARetiredIdHoldsUpNobody(t *testing.T) {
 	c.pass(5 * time.Second)
 	c.wantConfig(ids(1, 2, 3, 5), nil)
 }
+
+// Whom a node talks to is more than the configuration that it knows: who is about to leave has to get
+// its last acknowledgement, and who has come meanwhile an answer.
+func TestWhoIsReachable(t *testing.T) {
+	c := newTownship(t, 3, nil)
+	n := c.follower().node
+	j := &n.joining
+	j.members = []op.Member{{ID: 1}, {ID: 2}, {ID: 3}}
+	j.recorded = []op.Member{{ID: 2}, {ID: 4, Name: "leaving"}, {ID: 5, Name: "gone"}}
+	j.retired = []op.Retired{{ID: 5}, {ID: 7}}
+	got := n.reachable([]wire.Hello{
+		{NodeID: 3, ClusterID: n.clusterID},
+		{NodeID: 6, ClusterID: n.clusterID, Name: "newer"},
+		{NodeID: 7, ClusterID: n.clusterID, Name: "gone as well"},
+		{NodeID: 8, ClusterID: [16]byte{15: 1}, Name: "of another cluster"},
+		{NodeID: 9, Name: "blank"},
+	})
+	var list []raftcore.NodeID
+	for _, m := range got {
+		list = append(list, raftcore.NodeID(m.ID))
+	}
+	want := slices.DeleteFunc(ids(1, 2, 3, 4, 6), func(id raftcore.NodeID) bool {
+		return uint64(id) == n.options.Self.ID
+	})
+	if !slices.Equal(list, want) {
+		t.Errorf("reachable: %v, want %v", list, want)
+	}
+}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 
@@ -20,13 +21,13 @@ type joining struct {
 	recorded []op.Member
 	retired  []op.Retired
 	judged   raftcore.Index // recorded and retired are at least as of here
-	differs  bool        // our own record is not what we are; checked with each report
-	complete bool        // every member has a record
-	members  []op.Member // merged, sorted by id, ourselves included
-	peers    []op.Member // what the transport was told last
-	sought   []string    // what Seek was told last
-	census   *Census     // what the greeter was told last
-	joined   bool        // this node was in a configuration that was in force here
+	differs  bool           // our own record is not what we are; checked with each report
+	complete bool           // every member has a record
+	members  []op.Member    // merged, sorted by id, ourselves included
+	peers    []op.Member    // what the transport was told last
+	sought   []string       // what Seek was told last
+	census   *Census        // what the greeter was told last
+	joined   bool           // this node was in a configuration that was in force here
 
 	orphanWarnAt raftcore.Instant // 0: not orphaned
 }
@@ -79,22 +80,54 @@ func (n *Node) membersChanged() {
 	hellos := n.transport.Hellos()
 	j.members = n.mergeMembers(hellos)
 	j.joined = j.joined || n.member()
-	j.complete = true
-	peers := make([]op.Member, 0, len(j.members))
-	for _, m := range j.members {
-		if _, ok := findMember(j.recorded, m.ID); !ok {
-			j.complete = false
-		}
-		if m.ID != n.options.Self.ID {
-			peers = append(peers, m)
-		}
-	}
-	if !slices.Equal(peers, j.peers) {
+	j.complete = !slices.ContainsFunc(j.members, func(m op.Member) bool {
+		_, recorded := findMember(j.recorded, m.ID)
+		return !recorded
+	})
+	if peers := n.reachable(hellos); !slices.Equal(peers, j.peers) {
 		j.peers = peers
 		n.transport.SetPeers(slices.Clone(peers))
 	}
 	n.seek(hellos)
 	n.tellGreeter(hellos)
+}
+
+// reachable is whom this node has to be able to talk to: more than the configuration that it knows.
+//
+// Scenario: leader A removes itself. B and C append the configuration without it. If they hung up
+// then, their acknowledgements would not reach A, which could not commit its removal, step down and
+// end. So who has a record and is not retired stays.
+//
+// Scenario: C was cut off while D joined and B left. D leads. It can reach C, whose configuration is
+// still A, B and C: if C did not answer it, C would never learn of the newer one. So whoever of our
+// cluster is connected to us is talked to.
+func (n *Node) reachable(hellos []wire.Hello) []op.Member {
+	j := &n.joining
+	var peers []op.Member
+	add := func(m op.Member) {
+		_, listed := findMember(peers, m.ID)
+		if !listed && m.ID != n.options.Self.ID && !n.retired(m.ID) {
+			peers = append(peers, m)
+		}
+	}
+	for _, m := range j.members {
+		add(m)
+	}
+	for _, m := range j.recorded {
+		add(m)
+	}
+	for i := range hellos {
+		if hellos[i].ClusterID == n.clusterID {
+			add(memberOf(hellos[i]))
+		}
+	}
+	slices.SortFunc(peers, func(a, b op.Member) int { return cmp.Compare(a.ID, b.ID) })
+	return peers
+}
+
+// retired reports whether a node has left for good, as far as is known here.
+func (n *Node) retired(id uint64) bool {
+	return slices.ContainsFunc(n.joining.retired, func(gone op.Retired) bool { return gone.ID == id })
 }
 
 // seek looks for members where others say that they are, and for the node that shall be added.
