@@ -110,9 +110,7 @@ func (r *recorder) Apply(entries []raftcore.Entry, observers []op.Observer) erro
 	w.mu.Unlock()
 	told := slices.Clone(observers)
 	for i, o := range told {
-		if o != nil {
-			told[i] = &witness{o, r, entries[i].Index}
-		}
+		told[i] = &witness{o, r, entries[i].Index}
 	}
 	failed := p.failed.Load()
 	if err := r.Storage.Apply(entries, told); err != nil {
@@ -130,9 +128,9 @@ func (r *recorder) Apply(entries []raftcore.Entry, observers []op.Observer) erro
 	return nil
 }
 
-// witness compares what an origin is told with what the model has done.
+// witness compares what each op does with what the model has done, on every node.
 type witness struct {
-	op.Observer
+	told  op.Observer // of an origin; nil on all others
 	r     *recorder
 	index raftcore.Index
 }
@@ -146,5 +144,7 @@ func (x *witness) Applied(i int, result *op.Result, v op.View) {
 	}
 	x.r.applying = x.index
 	w.mu.Unlock()
-	x.Observer.Applied(i, result, v)
+	if x.told != nil {
+		x.told.Applied(i, result, v)
+	}
 }
