@@ -239,12 +239,13 @@ func (m *machine) commit() error {
 	if err := m.batch.Set([]byte{sysPosition}, reached.append(nil), nil); err != nil {
 		return err
 	}
-	m.state.counts.begin(&m.overlay, m.batch.Repr(), reached.index)
+	data := m.batch.Repr() // Pebble keeps the memory of a large batch, and leaves the batch without
+	m.state.counts.begin(&m.overlay, data, reached.index)
 	m.state.rows.begin(&m.overlay)
 	if err := m.db.Apply(m.batch, pebble.NoSync); err != nil {
 		return m.fuse.blow(fmt.Errorf("write state: %w", err))
 	}
-	m.state.rows.end(&m.overlay, m.batch.Repr())
+	m.state.rows.end(&m.overlay, data)
 	// In this order: whoever sees the position finds at least its state. See liveView.
 	m.state.position.Store(&reached)
 	m.publish()
