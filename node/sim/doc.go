@@ -15,6 +15,9 @@
 //	workload_test.go  clients, and what they were told
 //	model_test.go     what the committed entries make, without a disk
 //	checker_test.go   what must not happen
+//	sim_test.go       random runs under all faults
+//	faults_test.go    one failed operation of each kind; disks that lie, which must be found out
+//	damage_test.go    bits that flip in what was synced; torn tails; a damaged node is replaced
 //
 // # A power cut
 //
