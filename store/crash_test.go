@@ -108,7 +108,7 @@ func TestCrashAtEverySync(t *testing.T) {
 		if testing.Short() || raceEnabled {
 			c.every = 7
 		}
-		o := smallOptions(t, errorfs.Wrap(mem, c))
+		o := smallOptions(t, errorfs.Wrap(noLock{mem}, c))
 		ref := crashRun(t, o, c.promised, seed)
 		c.take()
 		for i := range c.crashes {

@@ -325,7 +325,7 @@ func runWithImages(
 ) (*receiving, []image) {
 	t.Helper()
 	at := &instants{mem: mem, every: every, rng: rand.New(rand.NewPCG(seed, 3))}
-	v := newReceiving(t, x, smallOptions(t, errorfs.Wrap(fs, at)))
+	v := newReceiving(t, x, smallOptions(t, errorfs.Wrap(noLock{fs}, at)))
 	at.begin(v.told)
 	if err := v.run(); err != nil {
 		t.Fatal(err)
@@ -423,7 +423,7 @@ func TestCrashTestSeesMissingSyncs(t *testing.T) {
 		var armed atomic.Bool
 		sick.skips = func(name string, dir bool) bool { return armed.Load() && skips(name, dir) }
 		at := &instants{mem: mem, every: 4, rng: rand.New(rand.NewPCG(1, 3))}
-		v := newReceiving(t, x, smallOptions(t, errorfs.Wrap(sick, at)))
+		v := newReceiving(t, x, smallOptions(t, errorfs.Wrap(noLock{sick}, at)))
 		armed.Store(true)
 		at.begin(v.told)
 		if err := v.run(); err != nil {
@@ -472,7 +472,7 @@ func TestFailureAtEveryStepOfASnapshot(t *testing.T) {
 	for n := int64(1); ; n += step {
 		mem := vfs.NewCrashableMem()
 		at := &nth{}
-		o := smallOptions(t, errorfs.Wrap(mem, at))
+		o := smallOptions(t, errorfs.Wrap(noLock{mem}, at))
 		outcome := make(chan error, 3)
 		o.Fatal = func(err error) { // nothing of a process that exits goes on
 			outcome <- err

@@ -183,7 +183,7 @@ func TestSnapshotKnowsItsPosition(t *testing.T) {
 		}
 		return nil
 	})
-	applied := newReplica(t, smallOptions(t, errorfs.Wrap(mem, hook)))
+	applied := newReplica(t, smallOptions(t, errorfs.Wrap(noLock{mem}, hook)))
 	fill(applied, 20)
 	r = applied
 	meta, _ := mustTake(t, applied.s, 1)
