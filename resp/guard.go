@@ -27,10 +27,10 @@ var errStalled = errors.New("the socket takes no more for now")
 // errHungUp ends a connection whose client speaks HTTP.
 var errHungUp = errors.New("not a Redis client")
 
-// guard is a client's connection as redcon sees it. Read rings the doorbell; the connection's
-// dispatcher then takes the commands with next, and writes replies with Write.
+// guard is a client's connection. Its owner (see reactor) takes commands with next and writes replies
+// with Write. Without a reactor redcon's goroutine is the owner, and its Read rings the doorbell.
 //
-// One goroutine, redcon's, calls Read, next, Write; others may call gone, interrupt and Close.
+// Only the owner calls Read, next and Write; others may call gone, interrupt and Close.
 type guard struct {
 	net.Conn // the raw one
 	framer
