@@ -17,7 +17,7 @@ import (
 // it cannot vote by what is left; the others serve. With an empty disk it is let in as a new member
 // under its old name, and holds everything.
 func TestDamagedLog(t *testing.T) {
-	w := newWorld(t, 1)
+	w := newWorld(t, *shift+1)
 	defer w.end()
 	victim := w.machines[1]
 	size := w.logFor(victim)
@@ -129,7 +129,7 @@ func (w *world) replace(old *machine) {
 // TestTornTail cuts a write-ahead log anywhere in what was written and not synced when the power
 // went: the node starts, without a word, and has everything that was promised.
 func TestTornTail(t *testing.T) {
-	w := newWorld(t, 2)
+	w := newWorld(t, *shift+2)
 	defer w.end()
 	cuts := 0
 	for try := 0; cuts < 40 && try < 60 && len(w.check.violated) == 0; try++ {
@@ -177,7 +177,7 @@ func (w *world) tear(m *machine, image, bare *vfs.MemFS, promised promises) (cut
 func TestDamagedTables(t *testing.T) {
 	found := 0
 	for seed := range uint64(6) {
-		w := newWorld(t, seed)
+		w := newWorld(t, *shift+seed)
 		w.busy(400)
 		victim := w.machines[seed%3]
 		w.flush(victim.process)

@@ -94,10 +94,13 @@ func (d *disk) lie(in int) {
 	d.mu.Unlock()
 }
 
-// hit is what the fault has met; empty: nothing yet.
+// hit is what the fault has met; empty: nothing yet, or there is none.
 func (d *disk) hit() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.fault == nil {
+		return ""
+	}
 	return d.fault.hit
 }
 

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,6 +59,8 @@ type process struct {
 
 	steps  chan func()
 	ended  chan struct{} // after each step
+	within bool          // a step that was begun has not been seen to end
+	dies   sync.Once     // several goroutines may fail at once
 	died   chan struct{} // closed by fatal
 	failed atomic.Bool   // fatal was called
 	reason error         // why; written before failed
@@ -73,20 +76,22 @@ func (p *process) mute() bool { return p.gone || p.failed.Load() || p.disk.cut.L
 
 // fatal is where the real process exits. This one goes on, so that it can be seen to be silent.
 func (p *process) fatal(err error) {
-	if !p.failed.Load() {
+	p.dies.Do(func() {
 		p.reason = err
 		p.failed.Store(true)
 		close(p.died)
-	}
+	})
 }
 
 // do takes a step. It returns early when the process dies of it.
 func (p *process) do(step func()) {
+	p.within = true
 	p.steps <- step
 	p.w.mu.Unlock()
 	defer p.w.mu.Lock()
 	select {
 	case <-p.ended:
+		p.within = false
 	case <-p.died:
 	}
 }
@@ -119,7 +124,7 @@ func (m *machine) start() {
 	}
 	m.boot++
 	p := &process{w: w, m: m, disk: m.disk, calls: map[*call]bool{}, steps: make(chan func(), 1),
-		ended: make(chan struct{}, 1), died: make(chan struct{})}
+		ended: make(chan struct{}, 2), died: make(chan struct{})}
 	m.process = p
 	go p.run()
 	var err error
@@ -227,16 +232,21 @@ func (w *world) bury(p *process) {
 		x.unknown()
 	}
 	m.disk.cutPower(w.kept()) // unless the power has gone before
-	if !p.failed.Load() && p.node != nil {
-		p.do(func() { p.close() })
-	}
-	if !p.failed.Load() {
-		close(p.steps)
-	} else {
+	if p.failed.Load() {
 		go p.linger()
+	} else {
+		p.end()
 	}
 	m.last, m.disk = m.disk, m.disk.next()
 	w.disconnected(m)
+}
+
+// end lets a process close its databases, and takes no further step of it.
+func (p *process) end() {
+	if p.node != nil {
+		p.do(p.close)
+	}
+	close(p.steps)
 }
 
 // close gives back what the databases hold. What it does to their disk is seen by nobody, and so is
@@ -251,7 +261,9 @@ func (p *process) close() {
 // linger takes some steps after the first failure: a node that answers now speaks of what it does
 // not know. It may block in a lock that Pebble has died with.
 func (p *process) linger() {
-	<-p.ended
+	if p.within {
+		<-p.ended
+	}
 	close(p.steps)
 	if p.driver == nil {
 		return

@@ -10,10 +10,11 @@ import (
 var (
 	seedFlag = flag.Int64("seed", -1, "run this seed alone")
 	minutes  = flag.Float64("minutes", 0, "run fresh seeds for so long")
+	shift    = flag.Uint64("shift", 0, "what is added to each fixed seed of every test")
 )
 
 // run is one world under all faults, and then at peace.
-func run(t *testing.T, seed uint64, rounds int) *stats {
+func run(t *testing.T, seed uint64, rounds int) stats {
 	w := newWorld(t, seed)
 	defer w.end()
 	for range rounds {
@@ -21,7 +22,7 @@ func run(t *testing.T, seed uint64, rounds int) *stats {
 		w.load()
 		w.round()
 		if len(w.check.violated) > 0 {
-			return &w.stats
+			return w.stats
 		}
 	}
 	for _, m := range w.machines {
@@ -32,7 +33,7 @@ func run(t *testing.T, seed uint64, rounds int) *stats {
 	if w.calm() {
 		w.verdict()
 	}
-	return &w.stats
+	return w.stats
 }
 
 // TestSeeds: whatever fails, nothing that was answered is lost or done twice, and once nothing fails
@@ -40,7 +41,8 @@ func run(t *testing.T, seed uint64, rounds int) *stats {
 func TestSeeds(t *testing.T) {
 	var all stats
 	for seed := range seeds(t) {
-		all.add(run(t, seed, 3000))
+		one := run(t, seed, 3000)
+		all.add(&one)
 		if t.Failed() {
 			break
 		}
@@ -71,7 +73,7 @@ func seeds(t *testing.T) func(yield func(uint64) bool) {
 			fixed = 3
 		}
 		for seed := range fixed {
-			if !yield(seed) {
+			if !yield(*shift + seed) {
 				return
 			}
 		}
