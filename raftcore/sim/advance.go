@@ -14,11 +14,11 @@ import (
 // does when several inputs are ready.
 func (p *process) inputTaken() {
 	p.dirty = true
-	if p.w.knobs.gather == 0 {
+	if p.build.gather == 0 {
 		p.advance()
 	} else if !p.gather {
 		p.gather = true
-		p.w.schedule(p, between(p.w.rng.network, 0, p.w.knobs.gather), evAdvance, 0)
+		p.w.schedule(p, between(p.w.rng.network, 0, p.build.gather), evAdvance, 0)
 	}
 }
 
@@ -157,6 +157,7 @@ func (p *process) post(m *raftcore.Message) {
 		return
 	}
 	p.w.network.transmit(p, slot)
+	p.w.network.sayMore(p, m)
 	p.at(betweenSends)
 }
 

@@ -73,7 +73,7 @@ func (c *checker) memory(p *process) {
 
 // limits is invariant 13.
 func (c *checker) limits(p *process) {
-	s, k := &p.status, &c.w.knobs
+	s, k := &p.status, p.build
 	for i := range s.Peers {
 		if n := s.Peers[i].Inflight; n > k.inflightMessages {
 			c.w.fail(13, "%s: %d messages in flight, limit %d", p.name(), n, k.inflightMessages)
@@ -81,7 +81,7 @@ func (c *checker) limits(p *process) {
 	}
 	overhead := (&raftcore.Entry{}).Bytes()
 	configs := 2 * (overhead + len(raftcore.EncodeConfig(s.Config)) + 8*nodesMax)
-	most := k.uncommittedBytes + k.entryBytesMax() + 2*overhead + configs // one more, and the no-op
+	most := k.uncommittedBytes + c.w.knobs.entryBytesMax() + 2*overhead + configs // one more, and the no-op
 	if s.Uncommitted > most {
 		c.w.fail(13, "%s: %d uncommitted bytes, limit %d", p.name(), s.Uncommitted, most)
 	}
@@ -139,7 +139,8 @@ func (c *checker) quiet(problem string) {
 		c.w.fail(16, "left alone, the cluster is no longer whole: %s", problem)
 	}
 	sent := c.w.network.sent - c.w.packets
-	beats := uint64(idleHeartbeats + 4) // some are under way at either end
+	lasted := idleHeartbeats * c.w.knobs.heartbeat
+	beats := uint64(lasted/c.w.leader().build.heartbeat) + 4 // some are under way at either end
 	if most := beats * 2 * uint64(len(c.config.Members())-1); sent > most {
 		c.w.fail(16, "%d messages within %d heartbeats of an idle cluster, at most %d are due", sent,
 			beats, most)

@@ -307,6 +307,9 @@ func (c *checker) elected(p *process, term raftcore.Term) {
 		c.w.fail(1, "%s leads term %d without a quorum of durable votes of %s (own: %t)", p.name(),
 			term, c.w.describeConfig(config), voted(p.id))
 	}
+	if c.w.mixed(config) {
+		c.w.stats.Mixed++
+	}
 	c.complete(p, term)
 }
 

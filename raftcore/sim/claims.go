@@ -76,7 +76,7 @@ func (c *checker) replicates(p *process, m *raftcore.Message) {
 	if m.Commit > p.status.Commit {
 		c.w.fail(15, "%s: sends commit %d, has %d", p.name(), m.Commit, p.status.Commit)
 	}
-	if limit := c.w.knobs.appendBytes; bytesOf(m.Entries) > limit && len(m.Entries) > 1 {
+	if limit := p.build.appendBytes; bytesOf(m.Entries) > limit && len(m.Entries) > 1 {
 		c.w.fail(15, "%s: %d entries exceed %d bytes", p.name(), len(m.Entries), limit)
 	}
 }

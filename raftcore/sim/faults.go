@@ -22,6 +22,7 @@ const (
 	syncErrorFault                  // one sync fails
 	fullFault                       // a disk is full: the next write fails
 	readErrorFault                  // the next read of old entries fails
+	upgradeFault                    // a node stops, and starts as another build: see build.go
 	// Those below strike only where a profile wants them.
 	configFault // the membership is changed: see changes.go
 	rotFault    // a synced record is damaged: see media.go
@@ -53,6 +54,7 @@ var faults = [faultKinds]fault{
 	syncErrorFault: {"sync-error", (*World).failSync},
 	fullFault:      {"disk-full", (*World).fillDisk},
 	readErrorFault: {"read-error", (*World).failRead},
+	upgradeFault:   {"upgrade", (*World).upgrade},
 	configFault:    {"membership", (*World).changeMembership},
 	rotFault:       {"rot", (*World).damage},
 	wipeFault:      {"wipe", (*World).wipe},

@@ -18,7 +18,7 @@ func (w *World) promptly() raftcore.Instant { return w.knobs.election / 8 }
 func (w *World) heal() {
 	w.phase++
 	w.healedAt = w.now
-	w.healBy = w.now + healTimeouts*w.knobs.election
+	w.healBy = w.now + healTimeouts*w.knobs.electionMax()
 	w.progress = 0
 	w.scrub()
 	members := w.nodes
@@ -123,7 +123,7 @@ const (
 
 // becomeIdle waits for the last packet of the faulty phase, and then lets the cluster alone.
 func (w *World) becomeIdle() {
-	if settled := w.network.late + w.knobs.election; w.now < settled {
+	if settled := w.network.late + w.knobs.electionMax(); w.now < settled {
 		w.scheduleWorld(nil, settled-w.now, evHealed, 0)
 		return
 	}
@@ -141,8 +141,8 @@ func (w *World) checkHealed() {
 	}
 	if progress := w.checker.progress(); progress > w.progress {
 		w.progress = progress
-		w.healBy = min(w.now+healTimeouts*w.knobs.election,
-			w.healedAt+healTimeoutsMax*w.knobs.election)
+		w.healBy = min(w.now+healTimeouts*w.knobs.electionMax(),
+			w.healedAt+healTimeoutsMax*w.knobs.electionMax())
 	}
 	switch {
 	case problem == "":

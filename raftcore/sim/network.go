@@ -18,6 +18,7 @@ type packet struct {
 	forward  bool // a proposal
 	stream   bool // part of a snapshot's transfer
 	flipped  bool // a bit changed on the way
+	newer    bool // of a version, or with a kind or field, that nobody knows yet
 	copies   int32
 	life     uint32 // of the link when it was sent, see link
 	order    uint64 // on the link
@@ -85,7 +86,7 @@ func (n *network) take(from, to int) (int32, *packet) {
 	n.free = n.free[:len(n.free)-1]
 	k := &n.packets[slot]
 	k.from, k.to, k.copies = int8(from), int8(to), 1
-	k.forward, k.stream, k.flipped = false, false, false
+	k.forward, k.stream, k.flipped, k.newer = false, false, false, false
 	k.bytes = k.bytes[:0]
 	return slot, k
 }
@@ -234,6 +235,10 @@ func (n *network) deliver(p *process, slot int32) {
 	}
 	if k.flipped {
 		n.refuseDamaged(p, slot)
+		return
+	}
+	if k.newer {
+		n.refuseNewer(p, slot)
 		return
 	}
 	if !p.burst {

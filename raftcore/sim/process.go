@@ -37,6 +37,9 @@ type process struct {
 	// What does not. core is nil while the process is down.
 	core    *raftcore.Core
 	starts  uint32 // number of this start; the boot of proposals and reads
+	build   *build // that this start runs
+	upgrade bool   // the next start is to run the other build
+	diedAt  raftcore.Instant
 	machine machine
 	effects raftcore.Effects
 	held    []heldPacket // messages waiting for durability, in order
@@ -87,7 +90,7 @@ type applyRange struct {
 }
 
 func newProcess(w *World, index int, id raftcore.NodeID) *process {
-	p := &process{w: w, index: index, id: id, clock: clock{rate: clockUnit}}
+	p := &process{w: w, index: index, id: id, clock: clock{rate: clockUnit}, build: &w.knobs.build}
 	p.told = func(_ opID, _ opCode, result uint64) { p.results = append(p.results, result) }
 	return p
 }
@@ -113,7 +116,8 @@ func (p *process) start() {
 		applied--
 	}
 	restored := p.disk.restored(applied, p.w.rng.disk)
-	core, err := raftcore.New(p.w.knobs.options(p), restored)
+	p.chooseBuild()
+	core, err := raftcore.New(p.options(), restored)
 	if err != nil {
 		p.w.fail(coreAssertion, "%s does not start: %v", p.name(), err)
 	}
@@ -147,6 +151,7 @@ func (p *process) crash() {
 	p.snapshots, p.taking, p.jumped, p.fetch = nil, false, false, fetch{}
 	p.timerAt, p.gather, p.paused, p.crashIn = 0, false, false, 0
 	p.backlog = p.backlog[:0]
+	p.diedAt = p.w.now
 	p.w.clients.nodeDown(p)
 	p.w.network.processGone(p)
 	if p.w.tracing() {
@@ -194,7 +199,7 @@ func (p *process) timer(at raftcore.Instant) {
 // early is harmless, so a deadline that moves away costs no event until then.
 func (p *process) arm() {
 	at := p.clock.world(p.core.Deadline())
-	if every := p.w.knobs.tickEvery; every > 0 {
+	if every := p.build.tickEvery; every > 0 {
 		at = (at + every - 1) / every * every
 	}
 	at = max(at, p.w.now+raftcore.Microsecond)

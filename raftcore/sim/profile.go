@@ -22,21 +22,12 @@ type knobs struct {
 	// Links and disks differ by factors of up to eight.
 	uneven bool
 
-	// Options of the cores.
-	election, heartbeat, fast            raftcore.Instant
-	appendBytes                          int
-	inflightMessages, inflightBytes      int
-	uncommittedEntries, uncommittedBytes int
-	applyBytes, tailBytes, pendingReads  int
-
-	leaseDrift int // parts per thousand; 0: no leases
+	build               // that nodes begin with
+	newer         build // that they are upgraded to, see build.go
+	newerPermille int   // packets of a newer build that are followed by one of an unknown kind
 	// clockDrift is how much faster than another a clock may run, in parts per thousand. 0: from
 	// half to double, with leaps.
 	clockDrift int
-
-	// The loop around a core.
-	tickEvery raftcore.Instant // coarse ticker; 0: timers fire when the core wants them
-	gather    raftcore.Instant // inputs within up to this are drained together; 0: one by one
 
 	// Network. Times are one way.
 	latency      raftcore.Instant
@@ -109,6 +100,7 @@ var Profiles = []Profile{
 	{"lease", "reads rest on leases, clocks drift as far as is allowed", lease},
 	{"lost-disks", "synced records rot, disks are lost, machines come back as new nodes", lostDisks},
 	{"partial-partitions", "links are gone, a fully connected quorum is there", partialPartitions},
+	{"rolling-upgrade", "nodes of two builds, one at a time goes from one to the other", rollingUpgrade},
 	{"re-add", "learners lose their disks and come back under their old ids", reAdd},
 }
 
@@ -139,6 +131,7 @@ func drawKnobs(g *rand.Rand, p *Profile) knobs {
 	if p.adjust != nil {
 		p.adjust(g, &k)
 	}
+	k.drawNewer(g)
 	return k
 }
 
@@ -195,7 +188,7 @@ func drawFaults(g *rand.Rand, k *knobs) {
 	}
 	k.every[flushFault] = between(g, k.election/4, 4*k.election)
 	k.lasts[crashFault] = between(g, ms, 10*k.election)
-	for kind := syncErrorFault; kind <= readErrorFault; kind++ {
+	for kind := syncErrorFault; kind <= upgradeFault; kind++ {
 		k.every[kind] *= 4
 	}
 }
@@ -257,6 +250,7 @@ func lease(g *rand.Rand, k *knobs) {
 	k.leaseDrift = pick(g, 10, 100, 500)
 	k.clockDrift = k.leaseDrift
 	k.every[clockFault] = between(g, k.election/2, 4*k.election)
+	k.every[upgradeFault] = 0
 	k.every[transferFault] = between(g, k.election, 4*k.election)
 	k.every[partitionFault] = between(g, k.election, 4*k.election)
 	k.lasts[partitionFault] = between(g, k.election, 4*k.election)
@@ -367,20 +361,6 @@ func sometimes(g *rand.Rand, most int) int {
 }
 
 func pick[T any](g *rand.Rand, from ...T) T { return from[g.IntN(len(from))] }
-
-// options are the core's for the next start of a node.
-func (k *knobs) options(p *process) raftcore.Options {
-	return raftcore.Options{
-		ID: p.id, Boot: uint64(p.starts), Seed: p.w.rng.seeds.Uint64(),
-		ElectionTimeout: k.election, Heartbeat: k.heartbeat, FastElection: k.fast,
-		MaxAppendBytes:      k.appendBytes,
-		MaxInflightMessages: k.inflightMessages, MaxInflightBytes: k.inflightBytes,
-		MaxUncommittedEntries: k.uncommittedEntries, MaxUncommittedBytes: k.uncommittedBytes,
-		MaxEntryBytes: k.entryBytesMax(), MaxApplyBytes: k.applyBytes,
-		LogTailBytes: k.tailBytes, MaxPendingReads: k.pendingReads, LeaseDrift: k.leaseDrift,
-		Trace: p.w.tracing(),
-	}
-}
 
 // entryBytesMax is the largest proposal that number can make.
 func (k *knobs) entryBytesMax() int { return headerSize + k.batch*opSize + k.largeBytes }

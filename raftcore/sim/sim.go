@@ -51,6 +51,9 @@ type Stats struct {
 	Transfers  int                // leadership transfers that were accepted
 	Stopped    int                // nodes that stopped in order
 	Flipped    int                // packets that were refused for their checksum
+	Upgraded   int                // starts as another build than before
+	Mixed      int                // leaders of members of two builds
+	Newer      int                // packets of an unknown version, kind or field: all were refused
 
 	Changes        int // of membership, that a leader has appended
 	ChangesRefused int

@@ -84,7 +84,7 @@ func TestSeeds(t *testing.T) {
 	}
 	first, seeds, until := uint64(1), uint64(defaultSeeds), time.Time{}
 	if testing.Short() || underRace {
-		seeds = 32 // two of each profile
+		seeds = 2 * uint64(len(Profiles))
 	}
 	if *seedsFlag > 0 {
 		seeds = uint64(*seedsFlag)
@@ -209,6 +209,7 @@ func (s *Stats) add(r *Stats) {
 		{&s.Mismatches, r.Mismatches}, {&s.Resumed, r.Resumed}, {&s.Aborted, r.Aborted},
 		{&s.GivenUp, r.GivenUp}, {&s.Jumped, r.Jumped},
 		{&s.Stopped, r.Stopped}, {&s.Flipped, r.Flipped},
+		{&s.Upgraded, r.Upgraded}, {&s.Mixed, r.Mixed}, {&s.Newer, r.Newer},
 		{&s.RetiredRefused, r.RetiredRefused}, {&s.DiskErrors, r.DiskErrors}, {&s.Damaged, r.Damaged},
 		{&s.Fenced, r.Fenced}, {&s.Lost, r.Lost}, {&s.Returned, r.Returned},
 		{&s.Replaced, r.Replaced}, {&s.Graphs, r.Graphs},
@@ -248,7 +249,9 @@ func (s *Stats) mustHaveMet(t *testing.T) {
 		"joined nodes": s.Joined, "removed nodes": s.Retired, "removed leaders": s.LeadersRemoved,
 		"wiped nodes": s.Wiped, "returns under a retired id": s.RetiredRefused,
 		"orderly stops": s.Stopped, "damaged packets": s.Flipped,
-		"snapshots": s.Snapshots, "installs": s.Installs, "snapshot parts": s.Parts,
+		"upgrades": s.Upgraded, "elections among two builds": s.Mixed,
+		"messages of a newer build": s.Newer,
+		"snapshots":                 s.Snapshots, "installs": s.Installs, "snapshot parts": s.Parts,
 		"files that started over": s.Mismatches, "resumed transfers": s.Resumed,
 		"aborted transfers": s.Aborted, "failed transfers": s.GivenUp,
 		"results jumped over": s.Jumped,

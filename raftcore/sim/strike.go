@@ -24,6 +24,8 @@ type Overrides struct {
 	// ClockDrift, when not 0, is how much faster than others clocks may run, in parts per thousand,
 	// whatever leases allow.
 	ClockDrift int
+	// HastyUpgrades: nodes change their build without the wait that leases call for.
+	HastyUpgrades bool
 }
 
 // noises are what goes wrong, or is made difficult, between the faults. Switched off one by one,
@@ -42,8 +44,10 @@ var noises = []struct {
 	{"uneven", func(k *knobs) { k.uneven = false }},
 	{"blank", func(k *knobs) { k.blank = false }},
 	{"codec", func(k *knobs) { k.codec = false }},
-	{"coarse-ticks", func(k *knobs) { k.tickEvery = 0 }},
-	{"gather", func(k *knobs) { k.gather = 0 }},
+	{"coarse-ticks", func(k *knobs) { k.tickEvery, k.newer.tickEvery = 0, 0 }},
+	{"gather", func(k *knobs) { k.gather, k.newer.gather = 0, 0 }},
+	{"newer-options", func(k *knobs) { k.newer = k.build }},
+	{"newer-frames", func(k *knobs) { k.newerPermille = 0 }},
 	{"large", func(k *knobs) { k.largePermille = 0 }},
 	{"reads", func(k *knobs) { k.readPermille = 0 }},
 	{"load", func(k *knobs) { k.sessions, k.think = 1, 2*k.election }},
