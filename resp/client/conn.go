@@ -23,11 +23,11 @@ type Conn struct {
 // Dial connects to a node. timeout bounds the connect and, until the caller changes
 // Conn.Timeout, each later call.
 func Dial(addr string, timeout time.Duration) (*Conn, error) {
-	socket, err := net.DialTimeout("tcp", addr, timeout)
-	if err != nil {
-		return nil, err
-	}
-	return newConn(addr, socket, timeout), nil
+	return (&Dialer{Timeout: timeout}).DialTo(addr)
+}
+
+func tcp(addr string, timeout time.Duration) (net.Conn, error) {
+	return net.DialTimeout("tcp", addr, timeout)
 }
 
 func newConn(addr string, socket net.Conn, timeout time.Duration) *Conn {

@@ -3,8 +3,12 @@ package client
 import (
 	"errors"
 	"fmt"
+	"net"
 	"time"
 )
+
+// Connect makes the connection that a Conn speaks over.
+type Connect func(addr string, timeout time.Duration) (net.Conn, error)
 
 // Dialer connects to the first node that answers.
 type Dialer struct {
@@ -13,6 +17,7 @@ type Dialer struct {
 	DB       int           // sent by SELECT when not zero
 	Resp3    bool          // ask for RESP3
 	Timeout  time.Duration // of the connect and of each call
+	Connect  Connect       // how a node is reached; nil: by TCP
 
 	next int // index of the address that is tried first
 }
@@ -24,7 +29,7 @@ func (d *Dialer) Dial() (*Conn, error) {
 	}
 	var failures []error
 	for range d.Addrs {
-		conn, err := d.dialOne(d.Addrs[d.next])
+		conn, err := d.DialTo(d.Addrs[d.next])
 		if err == nil {
 			return conn, nil
 		}
@@ -34,11 +39,17 @@ func (d *Dialer) Dial() (*Conn, error) {
 	return nil, fmt.Errorf("no node answers: %w", errors.Join(failures...))
 }
 
-func (d *Dialer) dialOne(addr string) (*Conn, error) {
-	conn, err := Dial(addr, d.Timeout)
+// DialTo connects to one node.
+func (d *Dialer) DialTo(addr string) (*Conn, error) {
+	connect := d.Connect
+	if connect == nil {
+		connect = tcp
+	}
+	socket, err := connect(addr, d.Timeout)
 	if err != nil {
 		return nil, err
 	}
+	conn := newConn(addr, socket, d.Timeout)
 	if err := d.greet(conn); err != nil {
 		conn.Close() // the reason is err
 		return nil, fmt.Errorf("%s: %w", addr, err)

@@ -51,7 +51,7 @@ type MemberInfo struct {
 
 // AskInfo connects to a node and asks what it is.
 func (d *Dialer) AskInfo(addr string) (*NodeInfo, error) {
-	conn, err := d.dialOne(addr)
+	conn, err := d.DialTo(addr)
 	if err != nil {
 		return nil, err
 	}

@@ -121,8 +121,9 @@ func TakeRoster(d *Dialer) (*Roster, error) {
 		return nil, err
 	}
 	if leader.Addr != "" && leader.Addr != conn.addr {
-		direct := Dialer{Password: d.Password, Timeout: min(d.Timeout, surveyTimeout)}
-		if other, err := direct.dialOne(leader.Addr); err == nil {
+		direct := Dialer{Password: d.Password, Timeout: min(d.Timeout, surveyTimeout),
+			Connect: d.Connect}
+		if other, err := direct.DialTo(leader.Addr); err == nil {
 			defer other.Close() // as above
 			if roster, err := askRoster(other, leader); err == nil {
 				return roster, nil

@@ -72,7 +72,8 @@ func askMembers(d *Dialer, first *NodeInfo) map[string]*NodeInfo {
 		all.Add(1)
 		go func() {
 			defer all.Done()
-			one := Dialer{Password: d.Password, Timeout: min(d.Timeout, surveyTimeout)}
+			one := Dialer{Password: d.Password, Timeout: min(d.Timeout, surveyTimeout),
+				Connect: d.Connect}
 			if info, err := one.AskInfo(m.Addr); err == nil && info.ID == m.ID {
 				guard.Lock()
 				defer guard.Unlock()
