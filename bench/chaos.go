@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"kelek/bench/mesh"
-	"kelek/resp/client"
 )
 
 // Chaos is `kelek chaos`: real nodes under load and under faults, and a verdict.
@@ -26,6 +25,7 @@ type Chaos struct {
 	For     time.Duration // of the load with faults; forming and judging come on top
 	Seed    uint64
 	Faults  []string // kinds; empty: all that can be done here
+	Network string   // between the nodes, one of the Networks; empty: forwarders
 	Keep    bool     // logs and data, also after a pass
 	Dir     string   // below which the directory is made; empty: the working directory
 	Binary  string   // of the nodes; empty: this program
@@ -35,7 +35,7 @@ type Chaos struct {
 	load    *Workload
 	storm   *storm
 	begin   time.Time
-	left    string // why partitions are left out, if they are
+	left    error // why some faults of the network are left out, if they are
 }
 
 // Shape of a run. The load is light: faults and checks need the processors, too.
@@ -96,10 +96,10 @@ func (c *Chaos) prepare() (dir string, err error) {
 		runtime.GOOS, runtime.GOARCH, c.Seed, dir)
 	kinds, err := c.kinds()
 	if err != nil {
-		return dir, errors.Join(err, c.cluster.remove())
+		return dir, errors.Join(err, c.cluster.Close(), c.cluster.remove())
 	}
 	c.load = &Workload{Prefix: "chaos", Groups: chaosGroups, Seed: c.Seed, Think: chaosThink,
-		Patient: true, Ballast: true}
+		Patient: true, Ballast: true, Connect: c.cluster.connect()}
 	c.storm = &storm{cluster: c.cluster, load: c.load, kinds: kinds, size: c.Nodes,
 		random: rand.New(rand.NewPCG(c.Seed, 1)), homes: map[string][]int{}}
 	for i, n := range c.cluster.Nodes {
@@ -119,22 +119,54 @@ func (c *Chaos) kinds() ([]string, error) {
 	if len(kinds) == 0 {
 		kinds = FaultKinds
 	}
-	network := []string{faultPartition, faultReset}
-	why := mesh.Supported()
-	if c.Nodes < 2 {
-		why = errors.New("one node has no network")
-	}
-	if why == nil {
-		return kinds, c.cluster.UseMesh()
-	}
-	c.left = why.Error()
+	impossible, err := c.connect()
 	kinds = slices.DeleteFunc(slices.Clone(kinds), func(kind string) bool {
-		return slices.Contains(network, kind)
+		return slices.Contains(impossible, kind)
 	})
-	if len(kinds) == 0 {
-		return nil, fmt.Errorf("no fault is left: partitions are not possible: %w", why)
+	if err == nil && len(kinds) == 0 {
+		err = fmt.Errorf("no fault is left: partitions or resets are not possible: %w", c.left)
 	}
-	return kinds, nil
+	return kinds, err
+}
+
+// connect makes the network between the nodes, and says what it is not able to do. The one that was
+// not asked for may be impossible.
+func (c *Chaos) connect() (impossible []string, err error) {
+	wanted := cmp.Or(c.Network, NetworkForwarders)
+	switch {
+	case wanted != NetworkForwarders && wanted != NetworkNamespaces:
+		return nil, fmt.Errorf("there is no network %q, only %s and %s", wanted, NetworkForwarders,
+			NetworkNamespaces)
+	case c.Nodes < 2:
+		c.left = errors.New("one node has no network")
+	case wanted == NetworkNamespaces:
+		if err := c.cluster.UseNamespaces(); err != nil {
+			return nil, fmt.Errorf("--network %s: %w; the default, --network %s, needs none of it",
+				NetworkNamespaces, err, NetworkForwarders)
+		}
+		if c.left = c.cluster.network.noResets(); c.left != nil {
+			return []string{faultReset}, nil
+		}
+		return nil, nil
+	default:
+		if c.left = mesh.Supported(); c.left == nil {
+			return nil, c.cluster.UseForwarders()
+		}
+	}
+	return []string{faultPartition, faultReset}, nil
+}
+
+// describe says what the network is, and what is left out.
+func (c *Chaos) describe() string {
+	switch {
+	case c.cluster.network == nil:
+		return "no partitions: " + c.left.Error()
+	case c.left != nil:
+		return "packets between namespaces, dropped by iptables; no resets: " + c.left.Error()
+	case c.Network == NetworkNamespaces:
+		return "packets between namespaces, dropped by iptables"
+	}
+	return "a forwarder per link, in this process"
 }
 
 func (c *Chaos) event(kind, format string, args ...any) {
@@ -165,12 +197,8 @@ func (c *Chaos) play(ctx context.Context) error {
 }
 
 func (c *Chaos) form(ctx context.Context) error {
-	network := "a forwarder per link, in this process"
-	if c.left != "" {
-		network = "no partitions: " + c.left
-	}
 	c.event("start", "%s   faults: %s   network: %s", c.cluster.names(),
-		strings.Join(c.storm.kinds, " "), network)
+		strings.Join(c.storm.kinds, " "), c.describe())
 	if err := c.cluster.StartAll(); err != nil {
 		return err
 	}
@@ -314,7 +342,7 @@ func (c *Chaos) voters(begin time.Time, writing time.Duration) string {
 
 // probe writes a key that nobody judges.
 func (c *Chaos) probe(n *Node) error {
-	conn, err := client.Dial(n.Addr(), 2*chaosRequest)
+	conn, err := c.cluster.dialer(2 * chaosRequest).DialTo(n.Addr())
 	if err != nil {
 		return err
 	}

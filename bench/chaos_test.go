@@ -113,6 +113,7 @@ func TestChaosRefusesWhatItCannotDo(t *testing.T) {
 		"there is no fault \"flood\"": {Nodes: 3, Faults: []string{"flood"}},
 		"a cluster has 1 to 9":        {Nodes: 10},
 		"no fault is left":            {Nodes: 1, Faults: []string{faultPartition}},
+		"there is no network \"tin\"": {Nodes: 3, Network: "tin"},
 	} {
 		var out transcript
 		chaos.Dir, chaos.Out = t.TempDir(), &out

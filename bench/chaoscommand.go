@@ -10,11 +10,12 @@ import (
 
 // ChaosCommand is `kelek chaos` as a command line: the tags are read by the parser that main uses.
 type ChaosCommand struct {
-	Nodes  int           `default:"5" help:"How many nodes, 1 to 9."`
-	For    time.Duration `default:"60s" help:"How long faults strike; forming and judging come on top."`
-	Seed   uint64        `help:"Of the choice of faults and of the clients' choices; 0: another one each time."`
-	Faults []string      `placeholder:"KIND" help:"Only these: kill, pause, stop, partition, reset, wipe, member. Partitions are made by forwarders between the nodes, in this process: no root is needed, but /proc is; without it they are left out."`
-	Keep   bool          `help:"Keep logs and data also after a pass."`
+	Nodes   int           `default:"5" help:"How many nodes, 1 to 9."`
+	For     time.Duration `default:"60s" help:"How long faults strike; forming and judging come on top."`
+	Seed    uint64        `help:"Of the choice of faults and of the clients' choices; 0: another one each time."`
+	Faults  []string      `placeholder:"KIND" help:"Only these: kill, pause, stop, partition, reset, wipe, member."`
+	Network string        `enum:"forwarders,namespaces" default:"forwarders" help:"How partitions are made. forwarders: in this process, one per link; no root is needed, but /proc is; without it partitions are left out. namespaces: real packets between network namespaces, dropped by iptables; needs Linux, root, ip, ss and iptables."`
+	Keep    bool          `help:"Keep logs and data also after a pass."`
 }
 
 // Help is the end of `kelek chaos --help`.
@@ -28,6 +29,6 @@ func (*ChaosCommand) Help() string {
 // Run returns whether the nodes passed.
 func (c *ChaosCommand) Run(ctx context.Context, version string) (passed bool, err error) {
 	chaos := Chaos{Out: os.Stdout, Version: version, Nodes: c.Nodes, For: c.For, Faults: c.Faults,
-		Seed: cmp.Or(c.Seed, rand.Uint64()), Keep: c.Keep}
+		Seed: cmp.Or(c.Seed, rand.Uint64()), Network: c.Network, Keep: c.Keep}
 	return chaos.Run(ctx)
 }

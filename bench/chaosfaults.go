@@ -182,33 +182,24 @@ func (s *storm) drawPartition() *strike {
 	c := drawCut(s.random, strings.Fields(s.cluster.names()), leader)
 	// The connections may live through it, break at once, or break when it is over.
 	var first, last []mesh.Link
-	switch s.random.IntN(4) {
-	case 0, 1:
+	switch choice := s.random.IntN(4); {
+	case s.cluster.network.noResets() != nil:
+	case choice < 2:
 		first, c.what = c.links, c.what+", reset"
-	case 2:
+	case choice == 2:
 		last, c.what = c.links, c.what+", reset at the end"
 	}
+	network := s.cluster.network
 	return &strike{faultPartition, c.what,
-		func() error {
-			s.cluster.mesh.Cut(c.links)
-			s.cluster.mesh.Reset(first)
-			return nil
-		},
-		func() error {
-			s.cluster.mesh.Reset(last)
-			s.cluster.mesh.Heal()
-			return nil
-		}}
+		func() error { return errors.Join(network.cut(c.links), network.reset(first)) },
+		func() error { return errors.Join(network.reset(last), network.cut(nil)) }}
 }
 
 // drawReset breaks all connections between the nodes at once, and nothing else.
 func (s *storm) drawReset() *strike {
 	names := strings.Fields(s.cluster.names())
 	return &strike{faultReset, "reset all connections between nodes",
-		func() error {
-			s.cluster.mesh.Reset(between(names, names))
-			return nil
-		}, nil}
+		func() error { return s.cluster.network.reset(between(names, names)) }, nil}
 }
 
 // hold is how long a fault lasts: from below an election time-out to several of them.

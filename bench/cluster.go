@@ -7,15 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"sync"
 	"time"
 
-	"kelek/bench/mesh"
 	"kelek/resp/client"
 )
 
@@ -25,7 +23,7 @@ const (
 	peerPortOffset    = 1000
 	httpPortOffset    = 2000
 	clusterPortOffset = 3000
-	doorPortOffset    = 4000 // what a node advertises when there is a mesh
+	doorPortOffset    = 4000 // what a node advertises when there are forwarders
 	portStep          = 10   // between two clusters on one machine
 	portTries         = 50
 	nodesMax          = 9
@@ -52,29 +50,7 @@ type Cluster struct {
 	Named  int      `json:"named,omitempty"` // names n1 to nNamed were given away; 0: to as many nodes
 	Gone   []*Node  `json:"gone,omitempty"`  // removed from the cluster, what they wrote is still here
 
-	mesh   *mesh.Mesh // nil: the nodes are connected directly
-	owners owners
-}
-
-// owners tells the mesh which process is which node. The mesh asks from goroutines of its own.
-type owners struct {
-	guard sync.Mutex
-	names map[int]string
-}
-
-func (o *owners) add(pid int, name string) {
-	o.guard.Lock()
-	defer o.guard.Unlock()
-	if o.names == nil {
-		o.names = map[int]string{}
-	}
-	o.names[pid] = name
-}
-
-func (o *owners) get() map[int]string {
-	o.guard.Lock()
-	defer o.guard.Unlock()
-	return maps.Clone(o.names)
+	network network // nil: the nodes are connected directly
 }
 
 // Node is one process, running or not.
@@ -83,6 +59,7 @@ type Node struct {
 	Port    int     `json:"port"` // RESP
 	Process process `json:"process"`
 	Paused  bool    `json:"paused,omitempty"`
+	Host    string  `json:"host,omitempty"` // address for other nodes; empty: the loopback of all
 	Door    string  `json:"door,omitempty"` // where other nodes dial instead of PeerAddr
 }
 
@@ -90,7 +67,9 @@ type Node struct {
 func (n *Node) Addr() string { return loopback(n.Port) }
 
 // PeerAddr is the listener for other nodes.
-func (n *Node) PeerAddr() string { return loopback(n.Port + peerPortOffset) }
+func (n *Node) PeerAddr() string {
+	return net.JoinHostPort(cmp.Or(n.Host, loopbackHost), strconv.Itoa(n.Port+peerPortOffset))
+}
 
 // DialAddr is where other nodes dial: the listener, or the door in front of it.
 func (n *Node) DialAddr() string { return cmp.Or(n.Door, n.PeerAddr()) }
@@ -104,7 +83,9 @@ func (n *Node) ClusterAddr() string { return loopback(n.Port + clusterPortOffset
 // Running reports whether the process exists, paused or not.
 func (n *Node) Running() bool { return n.Process.alive() }
 
-func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+const loopbackHost = "127.0.0.1"
+
+func loopback(port int) string { return net.JoinHostPort(loopbackHost, strconv.Itoa(port)) }
 
 // NewCluster plans a cluster of n nodes in dir, on ports that are free now. Nothing runs yet.
 func NewCluster(dir, binary string, n int) (*Cluster, error) {
@@ -230,36 +211,23 @@ func (c *Cluster) arguments(n *Node) []string {
 	return append(args, c.Args...)
 }
 
-// UseMesh puts a door before every node, so that links can be cut. No node runs yet.
-func (c *Cluster) UseMesh() error {
-	if err := mesh.Supported(); err != nil {
-		return err
-	}
-	c.mesh = mesh.New(c.owners.get)
-	for _, n := range c.Nodes {
-		if err := c.openDoor(n); err != nil {
-			return errors.Join(err, c.mesh.Close())
-		}
-	}
-	return nil
-}
-
-func (c *Cluster) openDoor(n *Node) error {
-	n.Door = loopback(n.Port + doorPortOffset)
-	return c.mesh.Open(n.Name, n.Door, n.PeerAddr())
-}
-
 // Start starts a node that does not run and returns at once.
 func (c *Cluster) Start(n *Node) error {
 	if n.Running() {
 		return fmt.Errorf("%s runs already (process %d)", n.Name, n.Process.PID)
 	}
-	p, err := spawn(c.Binary, c.arguments(n), c.Env, c.logPath(n))
+	line := append([]string{c.Binary}, c.arguments(n)...)
+	if c.network != nil {
+		line = c.network.command(n, line)
+	}
+	p, err := spawn(line[0], line[1:], c.Env, c.logPath(n))
 	if err != nil {
 		return err
 	}
-	c.owners.add(p.PID, n.Name)
 	n.Process, n.Paused = p, false
+	if c.network != nil {
+		c.network.started(n)
+	}
 	return c.save()
 }
 
@@ -292,11 +260,11 @@ func (c *Cluster) Kill(n *Node) error {
 // KillAll sends SIGKILL to all running nodes before it waits for any of them.
 func (c *Cluster) KillAll() error { return c.killEach(c.Nodes) }
 
-// Close ends all nodes at once, and the mesh. What is on the disk stays.
+// Close ends all nodes at once, and the network. What is on the disk stays.
 func (c *Cluster) Close() error {
 	err := c.KillAll()
-	if c.mesh != nil {
-		err = errors.Join(err, c.mesh.Close())
+	if c.network != nil {
+		err = errors.Join(err, c.network.close())
 	}
 	return err
 }
@@ -346,7 +314,7 @@ func (c *Cluster) notRunning(n *Node, err error) error {
 // Infos asks every node that runs; a node that does not answer is absent.
 func (c *Cluster) Infos() map[string]*client.NodeInfo {
 	infos := map[string]*client.NodeInfo{}
-	dialer := client.Dialer{Timeout: askTimeout}
+	dialer := c.dialer(askTimeout)
 	for _, n := range c.Nodes {
 		if !n.Running() || n.Paused {
 			continue

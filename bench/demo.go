@@ -82,7 +82,7 @@ func (d *Demo) prepare() (string, error) {
 		d.noCut = errors.New("the nodes stay, and the forwarders between them would not")
 	}
 	if d.noCut == nil {
-		err = d.cluster.UseMesh()
+		err = d.cluster.UseForwarders()
 	}
 	return dir, err
 }

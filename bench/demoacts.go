@@ -147,7 +147,9 @@ func (d *Demo) isolateLeader(ctx context.Context) error {
 	}
 	d.load.stalls.restart()
 	d.event("fault", "partition {%s (leader) | %s}", old.Name, group(rest))
-	c.mesh.Cut(bothWays([]string{old.Name}, rest))
+	if err := c.network.cut(bothWays([]string{old.Name}, rest)); err != nil {
+		return err
+	}
 	leader, info, err := c.WaitLeader(ctx, before.Term)
 	if err != nil {
 		return err
@@ -161,7 +163,9 @@ func (d *Demo) isolateLeader(ctx context.Context) error {
 	if err := sleep(ctx, cutOffFor); err != nil {
 		return err
 	}
-	c.mesh.Heal()
+	if err := c.network.cut(nil); err != nil {
+		return err
+	}
 	return d.follows(ctx, old, info.Term)
 }
 

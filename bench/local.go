@@ -184,7 +184,7 @@ func (l *Local) Start(_ context.Context, which string) error {
 // waitAnswer waits until a node that was just started answers on its RESP port.
 func (c *Cluster) waitAnswer(n *Node) error {
 	deadline := time.Now().Add(startLimit)
-	dialer := client.Dialer{Timeout: askTimeout}
+	dialer := c.dialer(askTimeout)
 	for {
 		_, err := dialer.AskInfo(n.Addr())
 		switch {

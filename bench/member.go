@@ -41,8 +41,8 @@ func (c *Cluster) Add() (*Node, error) {
 		return nil, err
 	}
 	n.Port = port
-	if c.mesh != nil {
-		if err := c.openDoor(n); err != nil {
+	if c.network != nil {
+		if err := c.network.add(n); err != nil {
 			return nil, err
 		}
 	}
@@ -73,8 +73,8 @@ func (c *Cluster) Forget(n *Node) error {
 	}
 	c.Nodes = slices.Delete(c.Nodes, at, at+1)
 	c.Gone = append(c.Gone, n)
-	if c.mesh != nil && n.Door != "" {
-		if err := c.mesh.Remove(n.Name); err != nil {
+	if c.network != nil {
+		if err := c.network.remove(n); err != nil {
 			return err
 		}
 	}
@@ -83,8 +83,8 @@ func (c *Cluster) Forget(n *Node) error {
 
 // Readdress gives all nodes, none of which runs, ports that they never had.
 func (c *Cluster) Readdress() error {
-	if c.mesh != nil {
-		return errors.New("behind a mesh the addresses stay")
+	if c.network != nil {
+		return errors.New("in a network that can be broken the addresses stay")
 	}
 	for _, n := range c.Nodes {
 		if n.Running() {
@@ -134,7 +134,7 @@ func (c *Cluster) administerOnce(args []string) error {
 	if leader == nil {
 		return errors.New("no node says that it leads")
 	}
-	conn, err := client.Dial(leader.Addr(), commandTimeout)
+	conn, err := c.dialer(commandTimeout).DialTo(leader.Addr())
 	if err != nil {
 		return err
 	}

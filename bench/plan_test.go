@@ -68,13 +68,13 @@ func TestAClusterHasALargestSize(t *testing.T) {
 	}
 }
 
-// Behind a mesh the nodes are told the doors, and listen elsewhere.
+// Behind forwarders the nodes are told the doors, and listen elsewhere.
 func TestNodesAdvertiseTheirDoors(t *testing.T) {
 	if err := mesh.Supported(); err != nil {
 		t.Skip(err)
 	}
 	c := planned(t, 2)
-	if err := c.UseMesh(); err != nil {
+	if err := c.UseForwarders(); err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()

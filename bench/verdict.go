@@ -112,7 +112,7 @@ func (w *Workload) readBack(records []record, v *Verdict) ([]record, error) {
 	var finals []record
 	var first []record
 	for i, p := range w.places {
-		conn, err := client.Dial(*p.addr.Load(), commandTimeout)
+		conn, err := w.dial(*p.addr.Load(), commandTimeout)
 		if err != nil {
 			return nil, err
 		}

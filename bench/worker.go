@@ -92,7 +92,7 @@ func (c *worker) connect(ctx context.Context) bool {
 		c.conn.Close() // nothing is under way
 	}
 	faults := c.place.faults.Load()
-	conn, err := client.Dial(addr, commandTimeout)
+	conn, err := c.load.dial(addr, commandTimeout)
 	if err != nil {
 		if faults == 0 {
 			c.fail(err)

@@ -34,6 +34,7 @@ type Workload struct {
 	Patient bool
 	// Ballast adds one writer of large values that nobody judges: logs grow beyond what is kept.
 	Ballast bool
+	Connect client.Connect // how nodes are reached; nil: by TCP
 
 	places  []*place
 	slots   []*slot   // of all groups
@@ -129,7 +130,7 @@ func (w *Workload) ballast(ctx context.Context, places []*place) {
 		if conn == nil || conn.Err() != nil {
 			var err error
 			p := places[random.IntN(len(places))]
-			if conn, err = client.Dial(*p.addr.Load(), ballastPatience); err != nil {
+			if conn, err = w.dial(*p.addr.Load(), ballastPatience); err != nil {
 				conn = nil
 			}
 		}
@@ -141,6 +142,10 @@ func (w *Workload) ballast(ctx context.Context, places []*place) {
 	if conn != nil {
 		conn.Close() // nothing is under way
 	}
+}
+
+func (w *Workload) dial(addr string, timeout time.Duration) (*client.Conn, error) {
+	return (&client.Dialer{Timeout: timeout, Connect: w.Connect}).DialTo(addr)
 }
 
 // Move lets the clients of a place connect to another node from now on.
