@@ -6,9 +6,11 @@
 // line. Workload is clients that work on every node and record what they saw; Verdict judges the
 // record. `kelek demo` puts these together with a plan of faults, `kelek chaos` with faults that a
 // seed draws: kills, pauses, stops, partitions, wiped disks, and members that come and go. The
-// network between the nodes goes through package mesh then. `kelek bench` puts the load of
-// package load on systems (running servers, clusters it starts, rivals, the ceilings of package
-// ceiling), lets them take turns, and tells what a command costs each of their processes.
+// network between the nodes is one of package mesh then: forwarders in this process, or network
+// namespaces whose packets are dropped (network.go makes the two look alike, so a seed means the
+// same faults in both). `kelek bench` puts the load of package load on systems (running servers,
+// clusters it starts, rivals, the ceilings of package ceiling), lets them take turns, and tells
+// what a command costs each of their processes.
 //
 // How the verdict works, in three independent ways, because each is blind to something:
 //
@@ -35,7 +37,8 @@
 //
 // Invariants.
 //   - Only processes that this package started are signalled: the process id and the start time
-//     of the process, which no second process shares, were recorded when it started.
+//     of the process, which no second process shares, were recorded when it started. Nodes of a run
+//     that was killed are known by the network namespace that it made for them.
 //   - Clients never repeat a command by themselves. A retry would turn an unknown outcome into a
 //     second execution that nobody sees.
 //   - Whatever is deleted lies in a directory that was created by the same command, or is named by
@@ -43,12 +46,13 @@
 //   - node, store and raftcore are not imported. What cannot be seen from outside is not judged.
 //
 // Designs considered. Containers would isolate better and need an installation; a fresh machine
-// with Go alone is enough here. Checking one model of the whole store would be simpler to write and
-// hopeless to compute; linearizability is local to each key (Herlihy and Wing), so nothing is lost
-// by checking keys apart.
+// with Go alone is enough here, and root with ip and iptables for namespaces. Checking one model of
+// the whole store would be simpler to write and hopeless to compute; linearizability is local to
+// each key (Herlihy and Wing), so nothing is lost by checking keys apart.
 //
-// A checker is believed only because it finds bugs: the fake store of the tests makes one of a dozen
-// at a time, and a build with the tag mutants has nodes with planted bugs, which chaos has to fail.
+// A checker is believed only because it finds bugs: the fake store of the tests makes one of a
+// dozen at a time, and a build with the tag mutants has nodes with planted bugs, which chaos has to
+// fail.
 //
 // What it does not do: start nodes on other machines, full disks, clock changes, loss of what a
 // power cut would lose (SIGKILL leaves the page cache alone; package store tests that).
