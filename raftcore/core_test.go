@@ -188,6 +188,47 @@ func TestASlowPeerIsFedFromDiskOnceMemoryHasLetGo(t *testing.T) {
 	c.expectApplied(3, want...)
 }
 
+// A disk that says that it has synced what it has not shows at the next start: the node lacks what
+// it acknowledged. It is sent again, by the same leader, whether something else is proposed or not.
+func TestWhatALyingDiskHasLostIsSentAgain(t *testing.T) {
+	for _, busy := range []bool{false, true} {
+		c := newCluster(t, 3)
+		c.lead(1)
+		want := []string{"a", "b", "c"}
+		for _, data := range want {
+			c.propose(1, data)
+		}
+		c.pass(Second)
+		c.crash(3)
+		m := c.nodes[3]
+		m.entries = m.entries[:len(m.entries)-2]
+		c.restart(3)
+		if busy {
+			want = append(want, "d")
+			c.propose(1, "d")
+		}
+		c.pass(Second)
+		c.expectApplied(3, want...)
+		expect(t, "leader", c.leader(), 1)
+		expect(t, "match", c.peer(3).match, c.nodes[1].core.log.last.Index)
+	}
+}
+
+// A rejection that left before what was acknowledged later is late, and takes nothing back.
+func TestALateRejectionDoesNotTakeBackWhatWasAcknowledged(t *testing.T) {
+	c := newCluster(t, 3)
+	c.lead(1)
+	c.propose(1, "a")
+	c.pass(Second)
+	leader := c.nodes[1].core
+	p := c.peer(3)
+	last := leader.log.last
+	c.step(Message{Kind: AppendEntriesResponse, From: 3, To: 1, Term: leader.hard.Term, Prev: last,
+		Reject: true, Epoch: p.epoch, Round: p.moved})
+	expect(t, "match", p.match, last.Index)
+	expect(t, "state", p.state, replicating)
+}
+
 func TestLogTimeNeverGoesBack(t *testing.T) {
 	c := newCluster(t, 3)
 	c.clock = 50_000

@@ -313,6 +313,7 @@ func (c *Core) answered(m *Message) *progress {
 	moved := p.acknowledged(min(m.Match, c.log.last.Index))
 	c.maybeEndSnapshot(p)
 	if moved {
+		p.moved = c.lead.round
 		c.maybeCommit()
 		c.maybeSendTimeoutNow()
 	}
@@ -322,9 +323,11 @@ func (c *Core) answered(m *Message) *progress {
 // appendRejected backs up to where the logs may agree. A rejection of anything but the newest
 // probe, or of what is acknowledged already, is late and means nothing.
 func (c *Core) appendRejected(p *progress, m *Message) {
-	stale := m.Prev.Index <= p.match
-	if p.state == probing {
-		stale = m.Prev.Index != p.next-1
+	stale := m.Prev.Index <= p.match || p.state == probing && m.Prev.Index != p.next-1
+	if m.Prev.Index <= p.match && m.Round > p.moved && !planted(317) {
+		// The message left when match was known: the peer's disk has lost what it said was durable.
+		// What is committed stays so, and the peer is sent what it lost.
+		stale, p.match = false, m.Match
 	}
 	if stale {
 		c.drop(m, "rejects an older probe")

@@ -36,11 +36,12 @@ func (s progressState) String() string {
 type progress struct {
 	id      NodeID
 	state   progressState
-	match   Index // durable there, under this leader's log
-	next    Index // first entry not yet sent
-	epoch   Index // config entry that was in force when this progress began; echoed by responses
-	probed  bool  // probing: the one message is out
-	loading bool  // a LoadRequest is out
+	match   Index  // durable there, under this leader's log
+	moved   uint64 // newest round when match moved: who rejects match in a later one has lost it
+	next    Index  // first entry not yet sent
+	epoch   Index  // config entry that was in force when this progress began; echoed by responses
+	probed  bool   // probing: the one message is out
+	loading bool   // a LoadRequest is out
 	loaded  []Entry
 	commit  Index   // newest commit index sent
 	told    uint64  // newest round sent
