@@ -77,7 +77,10 @@ func rollingUpgrade(g *rand.Rand, k *knobs) {
 		k.leaseDrift = pick(g, 10, 100, 500)
 		k.clockDrift = k.leaseDrift
 		k.every[clockFault] = between(g, k.election/2, 4*k.election)
-		k.readPermille = 700
+		k.readPermille, k.think = 700, 5*ms
+		k.every[cutFault], k.lasts[cutFault] = between(g, k.election, 2*k.election), 2*k.election
+		k.partitions = []partitionKind{isolateLeader, bridge}
+		k.lasts[crashFault] = pick(g, ms, k.election/2, 4*k.election)
 	}
 }
 
@@ -112,8 +115,7 @@ func (p *process) other() *build {
 // leader that has leases outlives a restart only as long as the new build waits at its start.
 func (p *process) promisedFor() raftcore.Instant {
 	now, next := p.build, p.other()
-	if now.leaseDrift > 0 && (next.leaseDrift == 0 || next.election < now.election) &&
-		!p.w.run.Overrides.HastyUpgrades {
+	if now.leaseDrift > 0 && (next.leaseDrift == 0 || next.election < now.election) {
 		return now.election
 	}
 	return 0

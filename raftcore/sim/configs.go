@@ -159,7 +159,8 @@ func (c *checker) floors(p *process, n *watch, s *raftcore.Status, led bool) {
 // heldBy reports whether every member has the committed log up to i on disk.
 func (c *checker) heldBy(config *raftcore.Config, i raftcore.Index) bool {
 	for _, id := range config.Members() {
-		if !c.holds(c.w.nodes[c.w.indexOf(id)], i) {
+		// What a disk has lost was told before, and nobody can take it back.
+		if p := c.w.nodes[c.w.indexOf(id)]; !c.holds(p, i) && i > p.forgot {
 			return false
 		}
 	}

@@ -139,6 +139,7 @@ type disk struct {
 	slowness raftcore.Instant // factor on every sync of this disk
 
 	syncFails, full, readFails bool // the next time, see media.go
+	lies                       bool // about its last syncs, which the next crash brings to light
 }
 
 // found puts the founding entry on a blank disk.

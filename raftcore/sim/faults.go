@@ -26,6 +26,7 @@ const (
 	// Those below strike only where a profile wants them.
 	configFault // the membership is changed: see changes.go
 	rotFault    // a synced record is damaged: see media.go
+	lieFault    // a disk forgets what it has synced last: see media.go
 	wipeFault   // a disk is lost, and its machine comes back as a new node: see wipe.go
 	graphFault  // some links are gone, and a fully connected quorum stays: see graph.go
 	faultKinds
@@ -57,6 +58,7 @@ var faults = [faultKinds]fault{
 	upgradeFault:   {"upgrade", (*World).upgrade},
 	configFault:    {"membership", (*World).changeMembership},
 	rotFault:       {"rot", (*World).damage},
+	lieFault:       {"lost-write", (*World).loseWrites},
 	wipeFault:      {"wipe", (*World).wipe},
 	graphFault:     {"graph", (*World).installGraph},
 }

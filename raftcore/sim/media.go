@@ -95,6 +95,56 @@ func (w *World) failDisk(p *process, next *bool) {
 	}
 }
 
+// loseWrites lets a disk forget, at a crash that is near, what it has synced last.
+func (w *World) loseWrites(p *process) {
+	if p.core != nil {
+		p.disk.lies = true
+		w.armCrash(p)
+	}
+}
+
+// forget is that crash. No protocol survives a quorum of such disks, and no node can tell that it
+// has one. So only that is lost which every quorum has without this node: all of its log is
+// committed, and the others that hold it are a quorum of every configuration that may be in force.
+// Then what the node has promised was not needed, and it is to be repaired like one that is behind.
+func (p *process) forget() {
+	m := &p.disk.durable
+	last := m.last().Index
+	if len(m.log) == 0 || p.disk.marked != nil || !p.w.checker.heldWithout(p, last) {
+		return
+	}
+	n := 1 + p.w.rng.disk.IntN(min(len(m.log), 8))
+	m.log = m.log[:len(m.log)-n]
+	m.hint = min(m.hint, m.last().Index)
+	p.forgot = last
+	p.doomed = p.doomed || p.amnesic()
+	p.w.stats.LostWrites += n
+	if p.w.tracing() {
+		p.w.tracef(p, "its disk has lost the last %d entries", n)
+	}
+}
+
+var errAhead = errors.New("the state is ahead of the log")
+
+// amnesic reports whether a lost write shows at the next start: the state is ahead of the log.
+func (p *process) amnesic() bool {
+	return p.forgot > 0 && p.disk.marked == nil && p.disk.state.applied > p.disk.durable.last().Index
+}
+
+// heldWithout reports whether the log of a node up to i is committed, and on a quorum without it.
+func (c *checker) heldWithout(p *process, i raftcore.Index) bool {
+	if !c.isCommitted(p, i) {
+		return false
+	}
+	var holders []int
+	for _, q := range c.w.unlost(p) {
+		if c.holds(c.w.nodes[q], i) {
+			holders = append(holders, q)
+		}
+	}
+	return c.w.decide(holders, c.possibleConfigs())
+}
+
 // stop ends a process on an error of its disk. Whether what it had not synced is there at the next
 // start is the disk's secret, as after a power cut.
 func (p *process) stop(what string) {

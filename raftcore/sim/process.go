@@ -67,6 +67,7 @@ type process struct {
 	burst    bool             // the backlog is being worked off without asking the clock
 	retired  bool             // its removal is committed
 	doomed   bool             // its disk is damaged, which nobody has noticed yet
+	forgot   raftcore.Index   // its disk held the log up to there, and lost a part of it
 	gone     bool             // its disk is lost: it never runs again
 	remains  image            // what its disk held then
 	replaces *process         // the node that its machine was before it lost its disk
@@ -106,6 +107,10 @@ func (p *process) start() {
 		p.fence(at, err)
 		return
 	}
+	if p.amnesic() {
+		p.fence(p.disk.state.applied, errAhead)
+		return
+	}
 	p.disk.recover()
 	p.w.checker.purged(p)
 	p.w.checker.reaches(p)
@@ -138,8 +143,12 @@ func (p *process) crash() {
 	if p.core == nil {
 		return
 	}
+	lied := p.disk.lies
 	if p.disk.crash(p.w.rng.disk) {
 		p.w.stats.Torn++
+	}
+	if lied {
+		p.forget()
 	}
 	for _, h := range p.held {
 		p.w.network.release(h.slot)

@@ -99,6 +99,7 @@ var Profiles = []Profile{
 	{"snapshot-storm", "logs are cut short, members lag, snapshots travel badly", snapshotStorm},
 	{"lease", "reads rest on leases, clocks drift as far as is allowed", lease},
 	{"lost-disks", "synced records rot, disks are lost, machines come back as new nodes", lostDisks},
+	{"lost-writes", "disks forget what they have synced, never on a quorum", lostWrites},
 	{"partial-partitions", "links are gone, a fully connected quorum is there", partialPartitions},
 	{"rolling-upgrade", "nodes of two builds, one at a time goes from one to the other", rollingUpgrade},
 	{"re-add", "learners lose their disks and come back under their old ids", reAdd},
@@ -269,6 +270,17 @@ func lostDisks(g *rand.Rand, k *knobs) {
 	}
 	k.every[rotFault] = between(g, k.election, 8*k.election)
 	k.every[wipeFault] = between(g, 4*k.election, 20*k.election)
+}
+
+// lostWrites is where a disk says that it has synced what it has not, and the cluster repairs that.
+func lostWrites(g *rand.Rand, k *knobs) {
+	if g.IntN(2) == 0 {
+		calm(g, k)
+	}
+	k.nodes = pick(g, 3, 5, 5)
+	k.every[lieFault] = between(g, k.election/2, 4*k.election)
+	k.lasts[crashFault] = pick(g, ms, k.election, 4*k.election)
+	k.every[flushFault] = between(g, k.election, 16*k.election)
 }
 
 // partialPartitions is calm but for its links. Whoever leads, and whoever wants to, a quorum whose

@@ -75,6 +75,7 @@ type Stats struct {
 
 	DiskErrors int // of a sync, a write or a read: each stopped a node
 	Damaged    int // records spoilt after they were synced
+	LostWrites int // entries that a disk forgot after they were synced
 	Fenced     int // nodes that found damage and never ran again
 	Lost       int // nodes whose disk is lost, those included
 	Returned   int // machines that came back as a new node after that

@@ -24,8 +24,6 @@ type Overrides struct {
 	// ClockDrift, when not 0, is how much faster than others clocks may run, in parts per thousand,
 	// whatever leases allow.
 	ClockDrift int
-	// HastyUpgrades: nodes change their build without the wait that leases call for.
-	HastyUpgrades bool
 }
 
 // noises are what goes wrong, or is made difficult, between the faults. Switched off one by one,

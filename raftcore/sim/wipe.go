@@ -83,6 +83,8 @@ func (w *World) scrub() {
 		}
 		if at, err := p.disk.damaged(); err != nil {
 			p.fence(at, err)
+		} else if p.core == nil && p.amnesic() {
+			p.fence(p.disk.state.applied, errAhead)
 		}
 		p.doomed = false // the record was compacted or cut off
 	}
