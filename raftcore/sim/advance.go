@@ -92,7 +92,22 @@ func (p *process) sync() {
 		return
 	}
 	d.syncing, d.covers = true, len(d.pending)
-	p.w.schedule(p, p.w.syncLatency(d), evSynced, 0)
+	p.syncTakes(p.w.syncLatency(d))
+}
+
+// syncTakes says when the running sync ends, whatever was said before.
+func (p *process) syncTakes(latency raftcore.Instant) {
+	p.disk.syncEnds = p.w.now + latency
+	p.w.schedule(p, latency, evSynced, 0)
+}
+
+// syncEnded reports whether an event is the end of the running sync, or what a pause made of one.
+func (p *process) syncEnded(e *event) bool { return e.arg != 0 || e.at == p.disk.syncEnds }
+
+func (p *process) syncEvent(e *event) {
+	if p.syncEnded(e) {
+		p.synced(raftcore.Seq(e.arg))
+	}
 }
 
 // synced is the end of a sync. done is 0 unless the platter finished during a pause.
@@ -234,7 +249,7 @@ func (p *process) loadLater(requests []raftcore.LoadRequest) {
 
 func (p *process) loaded(n int) {
 	r := p.loads[n]
-	if entries, ok := p.readBack(r.Range, r.Bytes); ok {
+	if entries, ok := p.readBack(r.Range, r.Bytes); ok && !p.at(afterRead) {
 		p.core.Loaded(r, entries)
 		p.inputTaken()
 	}

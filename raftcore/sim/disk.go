@@ -132,9 +132,10 @@ type disk struct {
 	issued   raftcore.Seq // last write handed to the writer
 	syncedTo raftcore.Seq // last durable write of this start
 	syncing  bool
-	syncs    int // that have ended
-	installs int // that are done
-	covers   int // pending writes that the running sync makes durable
+	syncs    int              // that have ended
+	installs int              // that are done
+	covers   int              // pending writes that the running sync makes durable
+	syncEnds raftcore.Instant // world time at which the running sync ends
 	stalled  raftcore.Instant
 	slowness raftcore.Instant // factor on every sync of this disk
 
@@ -221,10 +222,14 @@ func (d *disk) buffer() []slot {
 // last record that it kept a part of was torn.
 func (d *disk) crash(g *rand.Rand) (torn bool) {
 	keep := 0
-	switch n := len(d.pending); g.IntN(3) {
+	switch n := len(d.pending); g.IntN(4) {
 	case 0:
 	case 1:
 		keep = n
+	case 2: // any subset: what comes after a hole is not part of the log
+		for keep < n && g.IntN(2) == 0 {
+			keep++
+		}
 	default:
 		keep = g.IntN(n + 1)
 	}
@@ -245,9 +250,7 @@ func (d *disk) crash(g *rand.Rand) (torn bool) {
 	for i := range d.pending {
 		d.recycle(&d.pending[i])
 	}
-	if g.IntN(4) == 0 {
-		d.stage = stage{}
-	}
+	d.stage.crash(g)
 	*d = disk{
 		durable: d.durable, state: d.state, marked: d.marked, stage: d.stage,
 		pending: d.pending[:0], free: d.free, slowness: d.slowness,

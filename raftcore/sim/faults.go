@@ -131,8 +131,14 @@ func (w *World) resetLink(p *process) {
 	}
 }
 
+// stall lets a disk hang, now and then for much longer than anybody waits for it.
 func (w *World) stall(p *process) {
-	p.disk.stalled = w.now + around(w.rng.strike, w.knobs.lasts[stallFault])
+	lasts := around(w.rng.strike, w.knobs.lasts[stallFault])
+	if w.rng.strike.IntN(4) == 0 {
+		lasts = between(w.rng.strike, sec, 60*sec)
+		w.stats.LongStalls++
+	}
+	p.disk.stalled = w.now + lasts
 }
 
 // victim is a random node, the leader more often than its share.

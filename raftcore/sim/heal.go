@@ -95,6 +95,9 @@ func (w *World) healNode(p *process, connected bool) {
 	p.crashIn = 0
 	p.disk.stalled, p.disk.syncFails, p.disk.full, p.disk.readFails = 0, false, false, false
 	p.clock.change(w.now, 0, clockUnit, 0)
+	if p.core != nil && p.disk.syncing && p.disk.syncEnds > w.now+w.promptly() {
+		p.syncTakes(w.promptly())
+	}
 	p.isolated = !connected
 	if !connected {
 		if w.rng.heal.IntN(2) == 0 {

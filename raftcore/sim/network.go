@@ -189,16 +189,27 @@ func (n *network) queued(k *packet, l *link) raftcore.Instant {
 	if perByte == 0 || n.w.phase != faulty {
 		return 0
 	}
-	size := packetBytes + len(k.bytes)
-	for i := range k.message.Entries {
-		size += k.message.Entries[i].Bytes()
+	size := packetBytes
+	switch {
+	case k.stream:
+		size += partBytes
+	case k.forward:
+		size += len(k.bytes)
+	default:
+		for i := range k.message.Entries {
+			size += k.message.Entries[i].Bytes()
+		}
 	}
 	l.freeAt = max(l.freeAt, n.w.now) + raftcore.Instant(size)*perByte
 	return l.freeAt - n.w.now
 }
 
-// packetBytes is about what a message without entries takes.
-const packetBytes = 64
+// packetBytes is about what a message without entries takes, partBytes what a part of a snapshot
+// takes more.
+const (
+	packetBytes = 64
+	partBytes   = 4000
+)
 
 // arrive schedules the packet, behind the one before when links are in order. Proposals always are:
 // an origin's come on one connection, and the leader takes them in that order or not at all.
@@ -264,8 +275,10 @@ func (n *network) refuseDamaged(p *process, slot int32) {
 	}
 	b = append(slices.Clone(b), byte(k.part.data))
 	sum := crc32.Checksum(b, castagnoli)
-	bit := int(k.order) % (8 * len(b))
-	b[bit/8] ^= 1 << (bit % 8)
+	for i := range 1 + k.order%3 { // up to three neighbours
+		bit := int(k.order+i) % (8 * len(b))
+		b[bit/8] ^= 1 << (bit % 8)
+	}
 	if crc32.Checksum(b, castagnoli) == sum {
 		n.w.fail(15, "%s: a damaged frame passes its checksum", p.name())
 	}

@@ -10,18 +10,21 @@ import (
 type boundary uint8
 
 const (
-	beforeWrite  boundary = iota // drained, nothing done yet
-	afterWrite                   // written, not synced, nothing sent
-	afterSync                    // durable, and nobody knows
-	betweenSends                 // some messages left, others never will
-	beforeApply                  // committed entries at the applier's door
-	afterApply                   // applied, not reported, clients not answered
+	beforeWrite   boundary = iota // drained, nothing done yet
+	afterWrite                    // written, not synced, nothing sent
+	afterSync                     // durable, and nobody knows
+	betweenSends                  // some messages left, others never will
+	beforeApply                   // committed entries at the applier's door
+	afterApply                    // applied, not reported, clients not answered
+	afterRead                     // read from disk for a slow peer, not sent
+	afterSnapshot                 // a snapshot is taken, or is here, and nobody knows
 	boundaryCount
 )
 
 func (b boundary) String() string {
 	return [...]string{"before the write", "between write and sync", "between sync and sends",
-		"between sends", "before apply", "after apply"}[b]
+		"between sends", "before apply", "after apply", "after a read",
+		"after a snapshot"}[b]
 }
 
 // process is one node: a disk that outlives it, and, while it runs, a core with everything that the
@@ -268,6 +271,9 @@ func (p *process) resume() {
 // keep stores an event until the pause ends. A sync finishes meanwhile: the platter does not pause.
 func (p *process) keep(e *event) {
 	if e.kind == evSynced && e.arg == 0 {
+		if !p.syncEnded(e) {
+			return
+		}
 		e.arg = uint64(p.land())
 	}
 	p.backlog = append(p.backlog, *e)

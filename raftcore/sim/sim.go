@@ -73,6 +73,7 @@ type Stats struct {
 	GivenUp    int // transfers that failed
 	Jumped     int // operations whose results a snapshot jumped over
 
+	LongStalls int // of a disk: a second and more
 	DiskErrors int // of a sync, a write or a read: each stopped a node
 	Damaged    int // records spoilt after they were synced
 	LostWrites int // entries that a disk forgot after they were synced
@@ -181,7 +182,7 @@ func newWorld(c Case) *World {
 var eventTable = [eventKinds]func(w *World, p *process, e *event){
 	evTimer:      func(_ *World, p *process, e *event) { p.timer(e.at) },
 	evDeliver:    func(w *World, p *process, e *event) { w.network.deliver(p, e.slot) },
-	evSynced:     func(_ *World, p *process, e *event) { p.synced(raftcore.Seq(e.arg)) },
+	evSynced:     func(_ *World, p *process, e *event) { p.syncEvent(e) },
 	evApply:      func(_ *World, p *process, _ *event) { p.applyNext() },
 	evLoaded:     func(_ *World, p *process, e *event) { p.loaded(int(e.arg)) },
 	evStop:       func(_ *World, p *process, _ *event) { p.stopped() },

@@ -38,7 +38,9 @@ func (p *process) takeNow(fails bool) {
 	if fails || !p.takeSnapshot() {
 		p.core.SnapshotFailed(p.id)
 	}
-	p.inputTaken()
+	if !p.at(afterSnapshot) {
+		p.inputTaken()
+	}
 }
 
 // takeSnapshot takes one at the applied index. It reports false when there is nothing to take yet,
@@ -103,6 +105,13 @@ func (w *World) takeAny(p *process) {
 		p.core.SnapshotTaken(raftcore.SnapshotMeta{})
 	default:
 		p.takeSnapshot()
+		if p.crashIn == 0 && w.rng.strike.IntN(8) == 0 {
+			p.crashIn = 1
+			w.drawDown(p)
+		}
+		if p.at(afterSnapshot) {
+			return
+		}
 	}
 	p.inputTaken()
 }

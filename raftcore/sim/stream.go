@@ -1,6 +1,10 @@
 package sim
 
-import "kelek/raftcore"
+import (
+	"math/rand/v2"
+
+	"kelek/raftcore"
+)
 
 // How a snapshot travels: on a connection of its own, driven by the receiver, who asks for one part
 // after the other and for a lost one again. What is staged may survive a restart, and goes on where
@@ -12,6 +16,22 @@ type stage struct {
 	meta  raftcore.SnapshotMeta
 	parts []uint64 // received, in order
 	whole *snapshot
+}
+
+// crash leaves all that was staged, none of it, a part, or in the file that was being written
+// something older: its checksum has to tell.
+func (s *stage) crash(g *rand.Rand) {
+	n := len(s.parts)
+	switch unfinished := n%partsPerFile > 0 && s.whole == nil; g.IntN(5) {
+	case 0:
+		*s = stage{}
+	case 1:
+		s.parts, s.whole = s.parts[:g.IntN(n+1)], nil
+	case 2:
+		if unfinished {
+			s.parts[n-1] ^= 1
+		}
+	}
 }
 
 // fetch is a transfer that the core wants.
@@ -111,7 +131,7 @@ func (p *process) giveUpFetch() {
 
 // fetched: everything is here and synced. The core may have lost interest meanwhile.
 func (p *process) fetched(number uint64) {
-	if p.fetch.number == number {
+	if p.fetch.number == number && !p.at(afterSnapshot) {
 		p.core.SnapshotFetched(p.fetch.Meta)
 		p.inputTaken()
 	}
@@ -129,6 +149,10 @@ func (p *process) takePart(from *process, part streamPart) {
 	}
 	if part.snapshot == nil {
 		p.giveUpFetch()
+		return
+	}
+	if p.disk.full {
+		p.stop("the disk is full")
 		return
 	}
 	f.tries = 0
