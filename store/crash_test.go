@@ -484,26 +484,31 @@ func editWAL(t *testing.T, fs vfs.FS, edit func([]byte) []byte) {
 		if !strings.HasSuffix(name, ".log") {
 			continue
 		}
-		path := fs.PathJoin("data/log", name)
-		f, err := fs.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(f)
-		if err != nil || f.Close() != nil {
-			t.Fatal(err)
-		}
-		w, err := fs.Create(path, vfs.WriteCategoryUnspecified)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = w.Write(edit(b))
-		if err := errors.Join(err, w.Sync(), w.Close()); err != nil {
-			t.Fatal(err)
-		}
+		editFile(t, fs, fs.PathJoin("data/log", name), edit)
 		return
 	}
 	t.Fatalf("no write-ahead log among %v", names)
+}
+
+// editFile puts another content into a file.
+func editFile(t *testing.T, fs vfs.FS, path string, edit func([]byte) []byte) {
+	t.Helper()
+	f, err := fs.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(f)
+	if err != nil || f.Close() != nil {
+		t.Fatal(err)
+	}
+	w, err := fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.Write(edit(b))
+	if err := errors.Join(err, w.Sync(), w.Close()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // On a real directory that cannot be written, Open says so.

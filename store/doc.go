@@ -71,6 +71,10 @@
 // crash_test.go and install_crash_test.go cut the power before every sync, and before every change
 // of a directory, with none, half and all of the rest kept; and let each operation fail.
 //
+// Pebble takes the first invalid record of a write-ahead log or of a MANIFEST for the end of it. That
+// is right for a torn tail, and would hide damage: walcheck.go and manifestcheck.go tell the two
+// apart by what comes later. What nothing comes after, the very last sync of a file, remains in doubt.
+//
 // # Time
 //
 // A key is gone once an entry stamped at or past its deadline was applied. Ops judge by the stamp

@@ -106,12 +106,16 @@ func openDB(fs vfs.FS, dir, name string, options func() *pebble.Options) (*pebbl
 	if err != nil {
 		return nil, err
 	}
-	if err := checkWAL(fs, path); err != nil {
+	if err := errors.Join(checkManifest(fs, path), checkWAL(fs, path)); err != nil {
 		return nil, err
 	}
 	o := options()
 	o.ErrorIfNotExists = true // an empty directory is damage, and no reason to begin anew
-	return openPebble(path, o)
+	db, err := openPebble(path, o)
+	if errors.Is(err, iofs.ErrNotExist) || errors.Is(err, pebble.ErrDBDoesNotExist) {
+		return nil, corruptFile(path, err)
+	}
+	return db, err
 }
 
 func createDB(fs vfs.FS, dir, path string, o *pebble.Options) error {

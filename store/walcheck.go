@@ -107,8 +107,7 @@ func validChunk(b []byte, number uint32) (length int, ok bool) {
 		binary.LittleEndian.Uint32(b[7:]) != number {
 		return 0, false
 	}
-	sum := crc32.Checksum(b[6:length], castagnoli)
-	return length, (sum>>15|sum<<17)+0xa282ead8 == binary.LittleEndian.Uint32(b)
+	return length, chunkSum(b[6:length]) == binary.LittleEndian.Uint32(b)
 }
 
 // vouching looks for a valid chunk after the invalid one at, that says that the file had been
@@ -123,4 +122,10 @@ func vouching(block []byte, at, start int, number uint32) (later int, found bool
 		}
 	}
 	return 0, false
+}
+
+// chunkSum is the checksum of a chunk, masked as LevelDB does.
+func chunkSum(b []byte) uint32 {
+	sum := crc32.Checksum(b, castagnoli)
+	return (sum>>15 | sum<<17) + 0xa282ead8
 }
