@@ -62,12 +62,18 @@ func (c *checker) committed(w *world, p *process, entries []raftcore.Entry) {
 	}
 }
 
-// durable checks that a majority has promised an entry.
+// durable checks that a majority has promised an entry. Behind the entry that began a joint
+// configuration, the one that ends it may be in the leader's log and in force already, though it is
+// not committed: then the new half alone decides.
 func (c *checker) durable(w *world, at raftcore.Pos) {
-	for _, half := range [][]raftcore.NodeID{c.model.config.Voters, c.model.config.OldVoters} {
+	halves := [][]raftcore.NodeID{c.model.config.Voters}
+	if at.Index == c.model.configIndex {
+		halves = append(halves, c.model.config.OldVoters)
+	}
+	for _, half := range halves {
 		have := 0
-		for _, id := range half {
-			if m := w.machine(id); m != nil && m.promised.holds(at) {
+		for _, m := range slices.Concat(w.machines, w.replaced) {
+			if slices.Contains(half, m.id) && m.promised.holds(at) {
 				have++
 			}
 		}

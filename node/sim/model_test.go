@@ -19,6 +19,8 @@ type model struct {
 	stamps  []raftcore.LogTime // of entry i+1
 	results [][]op.Result      // of entry i+1; nil: its proposal did not count
 	effects map[string]int     // how often the value with a token was written
+
+	configIndex raftcore.Index // of config
 }
 
 // version is what a key is from an index on.
@@ -45,6 +47,7 @@ func (m *model) apply(e *raftcore.Entry) error {
 		c, err := raftcore.DecodeConfig(e.Data)
 		if err == nil {
 			m.enter(c)
+			m.configIndex = e.Index
 		}
 		return err
 	}

@@ -29,6 +29,7 @@ type world struct {
 	rounds   int
 	founders raftcore.Config
 	machines []*machine
+	replaced []*machine // whose disks are out of use
 	network  network
 	check    *checker
 	calls    []*call
@@ -450,6 +451,9 @@ func (w *world) final(p *process, least, most map[string]int64) {
 	defer view.Close()
 	for key := range w.check.model.keys {
 		v, err := view.Get(0, []byte(key), nil)
+		if err != nil && p.m.damaged {
+			return
+		}
 		if err != nil {
 			w.check.violate("%s: %v", p, err)
 			return
