@@ -133,10 +133,10 @@ func (p *process) chooseBuild() {
 }
 
 // options are the core's for this start of a node.
-func (p *process) options() raftcore.Options {
+func (p *process) options(seed uint64) raftcore.Options {
 	b := p.build
 	return raftcore.Options{
-		ID: p.id, Boot: uint64(p.starts), Seed: p.w.rng.seeds.Uint64(),
+		ID: p.id, Boot: uint64(p.starts), Seed: seed,
 		ElectionTimeout: b.election, Heartbeat: b.heartbeat, FastElection: b.fast,
 		MaxAppendBytes:      b.appendBytes,
 		MaxInflightMessages: b.inflightMessages, MaxInflightBytes: b.inflightBytes,

@@ -1,6 +1,10 @@
 package sim
 
-import "kelek/raftcore"
+import (
+	"errors"
+
+	"kelek/raftcore"
+)
 
 // faultKind is something that goes wrong, or a duty of the node that may strike at any moment.
 type faultKind uint8
@@ -23,6 +27,8 @@ const (
 	fullFault                       // a disk is full: the next write fails
 	readErrorFault                  // the next read of old entries fails
 	upgradeFault                    // a node stops, and starts as another build: see build.go
+	strangerFault                   // a node of another cluster calls: see stranger.go
+	tooLargeFault                   // a proposal over the limit
 	// Those below strike only where a profile wants them.
 	configFault // the membership is changed: see changes.go
 	rotFault    // a synced record is damaged: see media.go
@@ -56,6 +62,8 @@ var faults = [faultKinds]fault{
 	fullFault:      {"disk-full", (*World).fillDisk},
 	readErrorFault: {"read-error", (*World).failRead},
 	upgradeFault:   {"upgrade", (*World).upgrade},
+	strangerFault:  {"stranger", (*World).callWrongly},
+	tooLargeFault:  {"too-large", (*World).proposeTooMuch},
 	configFault:    {"membership", (*World).changeMembership},
 	rotFault:       {"rot", (*World).damage},
 	lieFault:       {"lost-write", (*World).loseWrites},
@@ -249,6 +257,26 @@ func (w *World) transfer(p *process) {
 		w.tracef(p, "transfer to n%d: %v", w.indexOf(to)+1, err)
 	}
 	p.inputTaken()
+}
+
+// proposeTooMuch asks for an entry that is a little over the limit, or far over it. Whoever leads
+// must refuse it for that, and nobody else may take it.
+func (w *World) proposeTooMuch(p *process) {
+	if leader := w.leader(); leader != nil {
+		p = leader
+	}
+	if p.core == nil || p.paused {
+		return
+	}
+	leads := p.state.Role == raftcore.Leader && !p.dirty
+	over := pick(w.rng.strike, 1, w.knobs.entryBytesMax())
+	_, err := p.core.Propose(p.clock.wall(w.now), make([]byte, w.knobs.entryBytesMax()+over))
+	switch {
+	case err == nil || leads && !errors.Is(err, raftcore.ErrTooLarge):
+		w.fail(13, "%s: %d bytes over the limit: %v", p.name(), over, err)
+	case errors.Is(err, raftcore.ErrTooLarge):
+		w.stats.TooLarge++
+	}
 }
 
 // flush makes the state machine durable as it is: a batch boundary, as the applied index is in it.

@@ -54,6 +54,7 @@ var plantedBugs = []plantedBug{
 	{117, "a failed sync is forgotten once a later one works", nil, []int{2, 3, 4, 5, 7, 9}, 300},
 	{217, "damage in a synced record is taken for a torn tail", []string{"lost-disks"},
 		[]int{4, 5, 7, 9, 14}, 300},
+	{317, "what a lying disk has lost is never sent again", []string{"lost-writes"}, []int{13, 14}, 300},
 	{18, "an install is not atomic with the log reset", snapshots, []int{4, 7}, 1000},
 	{19, "the applied position is not in the data's batch", nil, []int{6}, 100},
 	{20, "a transfer is not forgotten at step-down", nil, []int{13, 14}, 1000},
@@ -70,6 +71,7 @@ var plantedBugs = []plantedBug{
 	{29, "a new leader does not leave a joint config", membership, []int{14}, 300},
 	{30, "the applied position is off by one after a restart", nil, []int{6}, 100},
 	{31, "the log is truncated past the durable applied index", nil, []int{7}, 100},
+	{301, "a node of another cluster is let in", nil, []int{1, 15}, 300},
 	{32, "a proposal is applied across a gap in seq", nil, []int{6, 11}, 100},
 }
 

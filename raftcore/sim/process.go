@@ -125,7 +125,7 @@ func (p *process) start() {
 	}
 	restored := p.disk.restored(applied, p.w.rng.disk)
 	p.chooseBuild()
-	core, err := raftcore.New(p.options(), restored)
+	core, err := raftcore.New(p.options(p.w.rng.seeds.Uint64()), restored)
 	if err != nil {
 		p.w.fail(coreAssertion, "%s does not start: %v", p.name(), err)
 	}

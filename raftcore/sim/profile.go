@@ -189,7 +189,7 @@ func drawFaults(g *rand.Rand, k *knobs) {
 	}
 	k.every[flushFault] = between(g, k.election/4, 4*k.election)
 	k.lasts[crashFault] = between(g, ms, 10*k.election)
-	for kind := syncErrorFault; kind <= upgradeFault; kind++ {
+	for kind := syncErrorFault; kind <= tooLargeFault; kind++ {
 		k.every[kind] *= 4
 	}
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -73,6 +74,8 @@ type Stats struct {
 	GivenUp    int // transfers that failed
 	Jumped     int // operations whose results a snapshot jumped over
 
+	Strangers  int // calls of other clusters and of removed nodes: all were refused
+	TooLarge   int // proposals over the limit: all were refused
 	LongStalls int // of a disk: a second and more
 	DiskErrors int // of a sync, a write or a read: each stopped a node
 	Damaged    int // records spoilt after they were synced
@@ -138,13 +141,14 @@ type World struct {
 	// graphSince is when the cluster that is partly connected was last asked for progress.
 	graphSince raftcore.Instant
 
-	nodes   []*process
-	founded raftcore.Config // the first configuration
-	network network
-	clients clients
-	checker checker
-	stats   Stats
-	scratch raftcore.Message // a message being decoded
+	nodes     []*process
+	clusterID [16]byte
+	founded   raftcore.Config // the first configuration
+	network   network
+	clients   clients
+	checker   checker
+	stats     Stats
+	scratch   raftcore.Message // a message being decoded
 	// A copy of eventTable: resume needs it, and a table that refers to itself does not compile.
 	runnable [eventKinds]func(w *World, p *process, e *event)
 	striking *[faultKinds]fault // faults, for the same reason
@@ -206,6 +210,7 @@ var eventTable = [eventKinds]func(w *World, p *process, e *event){
 // then the others are blank, learn the configuration from their first AppendEntries, and vote
 // before that for a candidate whose configuration they have never seen.
 func (w *World) formCluster() {
+	binary.LittleEndian.PutUint64(w.clusterID[:], w.rng.setup.Uint64())
 	for range w.knobs.nodes {
 		id := raftcore.NodeID(w.rng.setup.Uint64() | 1)
 		w.founded.Voters = append(w.founded.Voters, id)

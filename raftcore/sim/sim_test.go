@@ -211,7 +211,8 @@ func (s *Stats) add(r *Stats) {
 		{&s.Stopped, r.Stopped}, {&s.Flipped, r.Flipped},
 		{&s.Upgraded, r.Upgraded}, {&s.Mixed, r.Mixed}, {&s.Newer, r.Newer},
 		{&s.RetiredRefused, r.RetiredRefused}, {&s.DiskErrors, r.DiskErrors}, {&s.Damaged, r.Damaged},
-		{&s.Fenced, r.Fenced}, {&s.LostWrites, r.LostWrites}, {&s.LongStalls, r.LongStalls}, {&s.Lost, r.Lost}, {&s.Returned, r.Returned},
+		{&s.Fenced, r.Fenced}, {&s.LostWrites, r.LostWrites}, {&s.LongStalls, r.LongStalls},
+		{&s.Strangers, r.Strangers}, {&s.TooLarge, r.TooLarge}, {&s.Lost, r.Lost}, {&s.Returned, r.Returned},
 		{&s.Replaced, r.Replaced}, {&s.Graphs, r.Graphs},
 	} {
 		*f.sum += f.n
@@ -257,6 +258,7 @@ func (s *Stats) mustHaveMet(t *testing.T) {
 		"results jumped over": s.Jumped,
 		"disk errors":         s.DiskErrors, "damaged records": s.Damaged, "fenced nodes": s.Fenced,
 		"lost writes": s.LostWrites, "long stalls": s.LongStalls,
+		"strangers": s.Strangers, "proposals over the limit": s.TooLarge,
 		"lost disks": s.Lost, "machines that came back": s.Returned, "replaced nodes": s.Replaced,
 		"partial partitions": s.Graphs,
 	} {
