@@ -224,8 +224,8 @@ func TestNamespacesReset(t *testing.T) {
 	}
 	near, far := n.pair(t, "a", "b")
 	other, end := n.pair(t, "a", "c")
-	links := []Link{{"a", "b"}}
-	if err := errors.Join(n.Cut(links), n.Reset(links)); err != nil {
+	// What b's system says to a does not arrive: a has to learn of it from its own.
+	if err := errors.Join(n.Cut([]Link{{"b", "a"}}), n.Reset([]Link{{"a", "b"}})); err != nil {
 		t.Fatal(err)
 	}
 	for _, conn := range []net.Conn{near, far} {
@@ -293,10 +293,11 @@ func TestNamespacesOfAKilledRunAreRemoved(t *testing.T) {
 		}
 		return cmd, stdin
 	}
-	node, _ := wait("serve", "--id", "n1")
+	node, input := wait("serve", "--id", "n1")
 	visitor, stdin := wait("look", "around")
 	newPackets(t)
 	var exit *exec.ExitError
+	input.Close()
 	if err := node.Wait(); !errors.As(err, &exit) || exit.ExitCode() != -1 {
 		t.Errorf("the node was not killed: %v", err)
 	}
