@@ -19,8 +19,8 @@ package raftcore
 //   - Pre-votes, votes and the node's own campaigns, in this term and in later ones.
 //   - A broken connection does not end it: with leases on there are no fast elections.
 //   - A restart does not end it: a node that has just started waits an election time-out, as it may
-//     have promised something before. To switch leases off, let that time pass between the stop
-//     and the start of each node.
+//     have promised something before. To switch leases off, or to shorten the election time-out, let
+//     the time-out that was in force pass between the stop and the start of each node.
 //   - A transfer overrides it. So the leader gives up its lease before TimeoutNow leaves, and for
 //     the rest of its term: that message may arrive late, when the transfer is long given up.
 //

@@ -81,7 +81,8 @@ func (c *checker) limits(p *process) {
 	}
 	overhead := (&raftcore.Entry{}).Bytes()
 	configs := 2 * (overhead + len(raftcore.EncodeConfig(s.Config)) + 8*nodesMax)
-	most := k.uncommittedBytes + c.w.knobs.entryBytesMax() + 2*overhead + configs // one more, and the no-op
+	more := c.w.knobs.entryBytesMax() + 2*overhead + configs // one entry, and the no-op
+	most := k.uncommittedBytes + more
 	if s.Uncommitted > most {
 		c.w.fail(13, "%s: %d uncommitted bytes, limit %d", p.name(), s.Uncommitted, most)
 	}

@@ -1,11 +1,9 @@
 package sim
 
 import (
-	"errors"
 	"math/rand/v2"
 
 	"kelek/raftcore"
-	"kelek/raftcore/wire"
 )
 
 // Rolling upgrades. Two things differ between the builds of one cluster while it is upgraded, or
@@ -160,47 +158,4 @@ func (w *World) mixed(config *raftcore.Config) bool {
 		}
 	}
 	return false
-}
-
-// sayMore lets a newer build follow a message by one that nobody understands.
-func (n *network) sayMore(p *process, m *raftcore.Message) {
-	if k := &n.w.knobs; n.w.phase != faulty || p.build != &k.newer ||
-		!chance(n.w.rng.network, k.newerPermille) {
-		return
-	}
-	slot := n.pack(p, m)
-	n.packets[slot].newer = true
-	n.transmit(p, slot)
-}
-
-// refuseNewer takes such a message: the codec refuses it, whichever byte it is that is not known,
-// and the connection ends. The core drops a kind that it does not know, if it ever sees one.
-func (n *network) refuseNewer(p *process, slot int32) {
-	k := &n.packets[slot]
-	from := n.w.nodes[k.from]
-	var got raftcore.Message
-	b := wire.AppendMessage(nil, &k.message)
-	switch k.order % 4 {
-	case 0: // the version of the record
-		b[0]++
-	case 1: // the kind of the message
-		b[1] = byte(raftcore.InstallSnapshotResponse) + 1 + byte(k.order/4%64)
-	case 2: // a field
-		b[3] |= 0x80
-	case 3: // an entry of an unknown version
-		k.message.Entries = append(k.message.Entries[:0], raftcore.Entry{Kind: raftcore.EntryNoop})
-		b = wire.AppendMessage(nil, &k.message)
-		b[len(b)-len(wire.AppendEntry(nil, &k.message.Entries[0]))]++
-	}
-	if _, err := wire.DecodeMessage(b, &got); !errors.Is(err, wire.ErrUnknown) {
-		n.w.fail(15, "%s: a message of a newer build is not refused: %v", p.name(), err)
-	}
-	if !p.burst {
-		p.tick()
-	}
-	k.message.Kind = raftcore.InstallSnapshotResponse + 1
-	p.step(&k.message)
-	n.w.stats.Newer++
-	n.release(slot)
-	n.reset(from, p)
 }

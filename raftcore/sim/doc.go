@@ -18,9 +18,11 @@
 //	machine.go   its state machine
 //	once.go      requests that it executes once
 //	snapshot.go  snapshots taken, kept and installed; stream.go: how they travel
-//	disk.go      its disk; media.go: errors of a disk, and damage in what was synced
+//	disk.go      its disk; media.go: errors and lies of a disk, and damage in what was synced
+//	build.go     what it is set to, and how that changes in a rolling upgrade
 //	clock.go     its clocks
-//	network.go   links between nodes
+//	network.go   links between nodes; frames.go: what must not get through;
+//	             stranger.go: calls of other clusters
 //	faults.go    what goes wrong; strike.go: when; heal.go: how it ends
 //	graph.go     partial partitions; wipe.go: lost disks, and machines that come back
 //	profile.go   families of runs; every number a run is made of
@@ -45,18 +47,29 @@
 // must become equal; and then there is nothing to do, and nothing but heartbeats may happen.
 //
 // The disk: writes are atomic, ordered, and durable when a sync that began after them has ended. A
-// crash keeps the synced writes and none, a prefix or all of the rest; the first that is lost may
-// leave a torn record, which the checksum has to notice. A sync, a write (for want of space) or a
-// read that fails stops the node before anything rests on it. A record that was synced may rot, or
-// be overwritten by another one: the node that finds out fences itself, and never runs again. The
-// power goes at any boundary between two effects: before a write, between write and sync, between
-// sync and sends, between two sends, before and after an apply. Stats count the crashes at each,
-// and a test fails if one kind is missing. Nodes also stop in order, and hand over before that.
+// crash keeps the synced writes and none, a prefix or all of the rest, or any subset of it up to
+// its first hole; the first that is lost may leave a torn record, which the checksum has to notice.
+// Syncs are slow, and hang for up to a minute. A sync, a write (for want of space) or a read that
+// fails stops the node before anything rests on it. A record that was synced may rot, or be
+// overwritten by another one: the node that finds out fences itself, and never runs again. Of a
+// snapshot that is being received a crash leaves all, a part or nothing, or older bytes in the last
+// file.
+//
+// A disk may also lie, and show at a crash that it has not what it synced last. No protocol bears
+// that on a quorum, so profile lost-writes takes only what is committed and on a quorum without the
+// liar. A node whose state is then ahead of its log knows, and fences itself; of another one the
+// leader finds out, and sends again what was lost.
+//
+// The power goes at any boundary between two effects, and after whatever comes back: before a
+// write, between write and sync, between sync and sends, between two sends, before and after an
+// apply, after a read, after a snapshot was taken or has come. Stats count the crashes at each, and
+// a test fails if one kind is missing. Nodes also stop in order, and hand over before that.
 //
 // The network, per directed link: loss, one to three copies that come up to twenty election
 // time-outs late, a heavy tail, or strict order with connections that break and lose what was under
-// way; bandwidth, links that clog, flipped bits, which the checksum of a frame has to notice;
-// partitions (two groups, one node, the leader, a bridge, a ring, everybody alone), one-way cuts.
+// way; bandwidth, so that large packets take longer and hold up others; links that clog; flipped
+// bits, which the checksum of a frame has to notice; partitions (two groups, one node, the leader,
+// a bridge, a ring, everybody alone), one-way cuts.
 //
 // A partial partition leaves some links, in both directions, for many time-outs. As long as a
 // majority's members all see each other, writes are served meanwhile.
@@ -70,16 +83,27 @@
 // after a restart, or end with the term. An install is a marker and then a reset of the log: a
 // crash leaves either, both or none of them done. What it jumps over is answered with "unknown".
 //
+// Nodes are upgraded, and taken back, one at a time, with or without order: profile rolling-upgrade
+// and half of the others. There is one version of the protocol so far, so the cores of two builds
+// differ in what a flag or a release may change: limits, times, leases. What leases ask of an
+// upgrade is kept to. A newer build may also say what nobody understands yet, an unknown version,
+// kind or field: the codec has to refuse the whole message, and the connection ends. A second
+// version of the protocol has to be mixed with the first one here before there is one.
+//
+// Nodes of other clusters call, under ids of their own and under those of members, in later terms;
+// and so do removed ones. They are refused by the first frame of a connection.
+//
 // With leases on, clocks drift as far as the bound allows and do not leap; TestLeasesNeedTheirBound
 // lets them drift further, and expects a stale read.
 //
 // Members come blank, and learn everything from the leader; go, and run on for ever, with clients
 // that nobody serves; are promoted, demoted, replaced, one to three at once, the leader among them,
-// who may die or be cut off in the middle. What must be refused is asked for, too, the return of a
-// removed id among it. A machine that lost its disk comes back as a new node, and takes the place
-// of the old one by itself, as the node above the core sees to it. Only the profile re-add brings a
-// node back under its old id with a blank disk, which kelek forbids: a learner that never voted, so
-// that nothing but the core's progress epoch is put to the test.
+// who may die or be cut off in the middle. What must be refused is asked for, too: an entry over
+// the limit, no voters at all, the return of a removed id. A machine that lost its disk comes back
+// as a new node, and takes the place of the old one by itself, as the node above the core sees to
+// it. Only the profile re-add brings a node back under its old id with a blank disk, which kelek
+// forbids: a learner that never voted, so that nothing but the core's progress epoch is put to the
+// test.
 //
 // # Invariants
 //
@@ -147,5 +171,6 @@
 // # What it does not do
 //
 // Learners are never too far behind for a promotion, since PromoteSlack is more than a run's log.
+// Snapshots do not outlive the node that took them, as the real store removes them at a start.
 // It says nothing about the real disk, the real network or the real loop.
 package sim

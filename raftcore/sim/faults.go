@@ -142,7 +142,7 @@ func (w *World) resetLink(p *process) {
 // stall lets a disk hang, now and then for much longer than anybody waits for it.
 func (w *World) stall(p *process) {
 	lasts := around(w.rng.strike, w.knobs.lasts[stallFault])
-	if w.rng.strike.IntN(4) == 0 {
+	if w.rng.strike.IntN(16) == 0 {
 		lasts = between(w.rng.strike, sec, 60*sec)
 		w.stats.LongStalls++
 	}

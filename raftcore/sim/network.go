@@ -1,9 +1,6 @@
 package sim
 
 import (
-	"hash/crc32"
-	"slices"
-
 	"kelek/raftcore"
 	"kelek/raftcore/wire"
 )
@@ -265,31 +262,6 @@ func (n *network) deliver(p *process, slot int32) {
 	}
 	n.release(slot)
 }
-
-// refuseDamaged: a frame whose checksum does not match is not looked into, and ends its connection.
-func (n *network) refuseDamaged(p *process, slot int32) {
-	k := &n.packets[slot]
-	b := k.bytes
-	if !k.forward && !k.stream {
-		b = wire.AppendMessage(nil, &k.message)
-	}
-	b = append(slices.Clone(b), byte(k.part.data))
-	sum := crc32.Checksum(b, castagnoli)
-	for i := range 1 + k.order%3 { // up to three neighbours
-		bit := int(k.order+i) % (8 * len(b))
-		b[bit/8] ^= 1 << (bit % 8)
-	}
-	if crc32.Checksum(b, castagnoli) == sum {
-		n.w.fail(15, "%s: a damaged frame passes its checksum", p.name())
-	}
-	n.w.stats.Flipped++
-	from := n.w.nodes[k.from]
-	n.release(slot)
-	n.reset(from, p)
-}
-
-// castagnoli is the polynomial of frames.
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // lostToReset reports whether the connection that carried a packet broke under it. In runs without
 // order there are no connections to speak of, and every other packet outlives the reset.

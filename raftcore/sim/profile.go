@@ -101,7 +101,7 @@ var Profiles = []Profile{
 	{"lost-disks", "synced records rot, disks are lost, machines come back as new nodes", lostDisks},
 	{"lost-writes", "disks forget what they have synced, never on a quorum", lostWrites},
 	{"partial-partitions", "links are gone, a fully connected quorum is there", partialPartitions},
-	{"rolling-upgrade", "nodes of two builds, one at a time goes from one to the other", rollingUpgrade},
+	{"rolling-upgrade", "nodes of two builds, one at a time changes its own", rollingUpgrade},
 	{"re-add", "learners lose their disks and come back under their old ids", reAdd},
 }
 

@@ -212,7 +212,8 @@ func (s *Stats) add(r *Stats) {
 		{&s.Upgraded, r.Upgraded}, {&s.Mixed, r.Mixed}, {&s.Newer, r.Newer},
 		{&s.RetiredRefused, r.RetiredRefused}, {&s.DiskErrors, r.DiskErrors}, {&s.Damaged, r.Damaged},
 		{&s.Fenced, r.Fenced}, {&s.LostWrites, r.LostWrites}, {&s.LongStalls, r.LongStalls},
-		{&s.Strangers, r.Strangers}, {&s.TooLarge, r.TooLarge}, {&s.Lost, r.Lost}, {&s.Returned, r.Returned},
+		{&s.Strangers, r.Strangers}, {&s.TooLarge, r.TooLarge},
+		{&s.Lost, r.Lost}, {&s.Returned, r.Returned},
 		{&s.Replaced, r.Replaced}, {&s.Graphs, r.Graphs},
 	} {
 		*f.sum += f.n
