@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"math/rand/v2"
 	"testing"
 
 	"kelek/raftcore"
+	"kelek/raftcore/wire"
 )
 
 func TestDamageInASyncedRecordIsNoticedWhereverTheBitIs(t *testing.T) {
@@ -79,6 +81,100 @@ func TestMortalRegistersDieByLogTime(t *testing.T) {
 		m.stamp = 351
 		if alive := m.read(opSet, key) == 250; alive != (key < firstMortal) {
 			t.Errorf("register %d at its deadline: alive %t", key, alive)
+		}
+	}
+}
+
+// A lying disk may cost a node what is committed, never the cluster: whatever it forgets is on a
+// quorum without it, by every configuration that may be in force.
+func TestALostWriteIsNeverLostOnAQuorum(t *testing.T) {
+	for _, c := range []struct {
+		others    int // that hold the entries, beside the one that forgets
+		committed raftcore.Index
+		lost      bool
+	}{
+		{others: 2, committed: 9, lost: true},
+		{others: 1, committed: 9}, // a quorum only with the liar
+		{others: 2, committed: 8}, // the last one may be needed yet
+	} {
+		w := newWorld(Case{Seed: 1, Profile: "lost-writes", Overrides: Overrides{Nodes: 3}})
+		for i, p := range w.nodes {
+			p.disk = disk{}
+			writeEntries(&p.disk, 1, 1, 1, 9)
+			p.disk.covers = 1
+			if i <= c.others {
+				p.disk.land()
+			}
+		}
+		liar := w.nodes[0]
+		for i := raftcore.Index(1); i <= c.committed; i++ {
+			chain, _ := liar.disk.chainAt(i)
+			w.checker.committed = append(w.checker.committed, commitment{chain, 1})
+		}
+		liar.forget()
+		if left := liar.disk.durable.last().Index; (left < 9) != c.lost || left < 1 {
+			t.Errorf("%+v: the log ends at %d", c, left)
+		}
+	}
+}
+
+func TestWhatIsStagedIsKeptOrNoticed(t *testing.T) {
+	seen := map[string]bool{}
+	for seed := range uint64(200) {
+		s := stage{parts: []uint64{1, 2, 3, 4, 5}}
+		s.crash(rand.New(rand.NewPCG(seed, 0)))
+		switch n := len(s.parts); {
+		case n == 0:
+			seen["nothing"] = true
+		case n < 5:
+			seen["a part"] = true
+		case s.parts[4] != 5:
+			seen["older bytes"] = true
+		default:
+			seen["all"] = true
+		}
+		for i := range min(3, len(s.parts)) { // of a file that was verified and synced
+			if s.parts[i] != uint64(i+1) {
+				t.Fatalf("seed %d: the first file became %v", seed, s.parts)
+			}
+		}
+	}
+	if len(seen) != 4 {
+		t.Errorf("a crash left %v", seen)
+	}
+}
+
+func TestALongStallEndsWhenTheClusterHeals(t *testing.T) {
+	w := newWorld(Case{Seed: 1, Profile: "calm"})
+	p := w.nodes[0]
+	p.start()
+	p.disk = disk{slowness: 1, stalled: w.now + 60*sec, issued: p.disk.issued}
+	writeEntries(&p.disk, p.disk.issued+1, 1, 1, 1)
+	p.sync()
+	if p.disk.syncEnds < w.now+60*sec {
+		t.Fatalf("the sync ends at %d", p.disk.syncEnds)
+	}
+	stalled := event{at: p.disk.syncEnds}
+	w.phase = partial
+	w.healNode(p, true)
+	if limit := w.now + w.promptly(); p.disk.syncEnds > limit || p.syncEnded(&stalled) {
+		t.Errorf("the healed disk syncs until %d, limit %d", p.disk.syncEnds, limit)
+	}
+}
+
+func TestStrangersAndRemovedNodesAreRefused(t *testing.T) {
+	w := newWorld(Case{Seed: 1, Profile: "calm"})
+	p := w.nodes[0]
+	p.machine.retired[0] = 77
+	for _, c := range []struct {
+		id     raftcore.NodeID
+		change byte
+		in     bool
+	}{{5, 0, true}, {5, 1, false}, {77, 0, false}, {77, 1, false}, {w.nodes[1].id, 1, false}} {
+		h := wire.Hello{ClusterID: w.clusterID, NodeID: c.id}
+		h.ClusterID[3] ^= c.change
+		if in := p.letsIn(wire.AppendHello(nil, &h)); in != c.in {
+			t.Errorf("node %x, cluster id %x: let in %t", c.id, h.ClusterID, in)
 		}
 	}
 }
