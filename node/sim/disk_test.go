@@ -24,8 +24,9 @@ type disk struct {
 	plan  *powerCut
 	image *vfs.MemFS // what the power cut has left
 	bare  *vfs.MemFS // the same without anything that was not synced
-	fault *fault
-	lies  int // one sync of a write-ahead log in so many does nothing; 0: none
+	fault *fault     // nil: none is to come
+	met   string     // the operation that failed last
+	lies  int        // one sync of a write-ahead log in so many does nothing; 0: none
 }
 
 // powerCut says when the power goes, and what is left of what was not synced.
@@ -41,7 +42,6 @@ type fault struct {
 	part  string // of the path
 	skip  int    // so many of them succeed first
 	err   error
-	hit   string // the operation that failed
 }
 
 func newDisk(mem *vfs.MemFS, seed uint64) *disk {
@@ -66,7 +66,7 @@ func (d *disk) MaybeError(o errorfs.Op) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f := d.fault
-	if f == nil || f.hit != "" || !strings.Contains(o.Path, f.part) {
+	if f == nil || !strings.Contains(o.Path, f.part) {
 		return nil
 	}
 	for _, kind := range f.kinds {
@@ -74,7 +74,8 @@ func (d *disk) MaybeError(o errorfs.Op) error {
 			continue
 		}
 		if f.skip--; f.skip < 0 {
-			f.hit = fmt.Sprintf("kind %d on %s", o.Kind, o.Path)
+			d.met = fmt.Sprintf("kind %d on %s", o.Kind, o.Path)
+			d.fault = nil
 			return f.err
 		}
 	}
@@ -87,6 +88,13 @@ func (d *disk) set(f *fault) {
 	d.mu.Unlock()
 }
 
+// heal ends what was planned. What has failed may still end the process.
+func (d *disk) heal() {
+	d.mu.Lock()
+	d.plan, d.fault = nil, nil
+	d.mu.Unlock()
+}
+
 // lie lets one sync of a write-ahead log in so many do nothing; 0: none.
 func (d *disk) lie(in int) {
 	d.mu.Lock()
@@ -94,14 +102,11 @@ func (d *disk) lie(in int) {
 	d.mu.Unlock()
 }
 
-// hit is what the fault has met; empty: nothing yet, or there is none.
+// hit is the operation that has failed; empty: none has.
 func (d *disk) hit() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.fault == nil {
-		return ""
-	}
-	return d.fault.hit
+	return d.met
 }
 
 // planCut lets the power go at the sync that comes after so many others.

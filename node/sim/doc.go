@@ -26,6 +26,9 @@
 // what the process says. It finishes its step, so that its databases can be closed, on a disk that
 // nobody will look at. What was heard before the image was taken must be true of the image.
 //
+// In random runs one operation, of whatever kind, fails now and then as well. The process goes on, or
+// it ends and the machine starts again.
+//
 // A failed operation is not like that. Where the real process would exit, this one stays, and takes
 // some more steps on its own, while the world goes on without it: it must be silent by itself.
 //
@@ -51,7 +54,7 @@
 //
 // # What it does not do
 //
-// The membership changes only where a damaged node is replaced; leases are off. Frames of one link
+// The membership changes only where a damaged node is replaced. Frames of one link
 // stay in order, as on a connection: reordering is for raftcore/sim. There is no wrong content of a
 // read other than by damage of what is stored, and no time that stands still.
 package sim

@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"kelek/raftcore"
+	"kelek/store/op"
 )
 
 // TestOneFailedOperation lets one file operation of one node fail, whichever: it stops there, before
@@ -101,9 +104,6 @@ func (w *world) fail(victim *machine, f *fault, goesOn bool) {
 		w.busy(1)
 		return w.stats.acked > before+20
 	})
-	for _, d := range disks {
-		d.set(nil)
-	}
 	victim.broken = nil
 	if w.calm() {
 		w.verdict()
@@ -181,6 +181,58 @@ func (w *world) lie() {
 	}
 	for range 300 {
 		w.load()
+		w.round()
+	}
+}
+
+// TestLeasesNeedClocks is another one: a leader that hears nobody answers reads under its lease, while
+// the others choose a new one. As long as clocks keep to the bound that is too late for a wrong
+// answer; when those of the others jump, it is found out.
+func TestLeasesNeedClocks(t *testing.T) {
+	for _, jump := range []bool{false, true} {
+		t.Run(fmt.Sprint("clocks jump ", jump), func(t *testing.T) {
+			found, reads := "", 0
+			for seed := uint64(1); seed < 60 && found == "" && (jump || seed < 16); seed += 2 {
+				w := newWorld(t, *shift/2*2+seed)
+				w.desert(jump)
+				found += strings.Join(w.check.violated, "; ")
+				if jump {
+					w.check.violated = nil // it was to be expected
+				}
+				reads += w.stats.leaseReads
+				w.end()
+			}
+			t.Logf("%d reads under a lease: %.300s", reads, found)
+			if reads == 0 || jump != (found != "") || jump && !strings.Contains(found, "it sees") {
+				t.Errorf("%d reads under a lease: %s", reads, found)
+			}
+		})
+	}
+}
+
+// desert lets all others hear no more of a leader, which goes on to be asked.
+func (w *world) desert(jump bool) {
+	w.until("a cluster that serves", w.serves)
+	alone := slices.IndexFunc(w.machines, func(m *machine) bool {
+		return m.process.node.Status().Role == "leader"
+	})
+	if alone < 0 {
+		return
+	}
+	leader := w.machines[alone]
+	w.network.cut = []raftcore.NodeID{leader.id}
+	if jump { // one has waited long enough to ask for votes, and both to grant them
+		w.machines[(alone+1)%3].ahead = raftcore.Second
+		w.machines[(alone+2)%3].ahead = 100 * raftcore.Millisecond
+	}
+	for range 100 {
+		for _, m := range w.machines {
+			if m == leader {
+				w.askFor(m.process, w.key(), op.ReadLease)
+			} else {
+				w.submit(m.process)
+			}
+		}
 		w.round()
 	}
 }

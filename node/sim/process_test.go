@@ -29,9 +29,11 @@ type machine struct {
 	process  *process // nil: down
 	joins    []op.Member
 	skew     raftcore.LogTime
-	stalled  int   // for so many rounds no sync ends
-	damaged  bool  // its disk is, so it may end by that
-	broken   error // why it does not run and is not started again
+	ahead    raftcore.Instant // of where its clock should be
+	rate     raftcore.Instant // its clock runs faster than the slowest by so much, in parts per thousand
+	stalled  int              // for so many rounds no sync ends
+	damaged  bool             // its disk is, so it may end by that
+	broken   error            // why it does not run and is not started again
 }
 
 func (w *world) newMachine(id raftcore.NodeID, name string) *machine {
@@ -136,6 +138,10 @@ func (m *machine) start() {
 	case m.disk.cut.Load():
 		w.stats.cutAtStart++
 		w.bury(p)
+	case err != nil && w.random && m.disk.hit() != "": // it may be started again
+		w.note("%s does not start: %v", p, err)
+		w.stats.errors++
+		w.bury(p)
 	case err != nil:
 		w.note("%s does not start: %v", p, err)
 		m.broken = err
@@ -191,8 +197,13 @@ func (p *process) found() (*raftcore.Entry, error) {
 
 func (p *process) options() node.Options {
 	w, m := p.w, p.m
+	drift := 0
+	if w.leases {
+		drift = clockDrift
+	}
 	return node.Options{
-		Self: m.self(), Boot: m.boot, Seed: w.seed<<16 + uint64(m.id)<<8 + m.boot, Logger: zerolog.Nop(),
+		LeaseDrift: drift,
+		Self:       m.self(), Boot: m.boot, Seed: w.seed<<16 + uint64(m.id)<<8 + m.boot, Logger: zerolog.Nop(),
 		ElectionTimeout: 100 * time.Millisecond, Heartbeat: 20 * time.Millisecond,
 		FastElection: 20 * time.Millisecond, RequestTimeout: time.Second,
 		PromoteAfter: 300 * time.Millisecond,
@@ -201,10 +212,15 @@ func (p *process) options() node.Options {
 		Clock: func() (raftcore.Instant, raftcore.LogTime) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			return w.now, startClock + raftcore.LogTime(w.now/raftcore.Millisecond) + m.skew
+			return w.now + w.now*m.rate/1000 + m.ahead,
+				startClock + raftcore.LogTime(w.now/raftcore.Millisecond) + m.skew
 		},
 	}
 }
+
+// clockDrift is by how much one clock runs faster than another, in parts per thousand, and what
+// leases allow for.
+const clockDrift = 50
 
 const startClock raftcore.LogTime = 1_700_000_000_000
 

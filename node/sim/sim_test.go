@@ -17,6 +17,7 @@ var (
 func run(t *testing.T, seed uint64, rounds int) stats {
 	w := newWorld(t, seed)
 	defer w.end()
+	w.random = true
 	for range rounds {
 		w.strike()
 		w.load()
@@ -54,7 +55,8 @@ func TestSeeds(t *testing.T) {
 	for what, count := range map[string]int{"writes": all.acked, "unknown outcomes": all.unknown,
 		"reads": all.reads, "power cuts": all.crashes, "power cuts at a start": all.cutAtStart,
 		"power cuts that lose all": all.kept0, "and nothing": all.kept100, "snapshots": all.installs,
-		"lost frames": all.dropped, "blackouts": all.blackouts} {
+		"lost frames": all.dropped, "blackouts": all.blackouts,
+		"failed operations": all.errors, "reads under a lease": all.leaseReads} {
 		if count == 0 {
 			t.Errorf("no %s", what)
 		}

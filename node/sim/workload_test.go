@@ -19,6 +19,7 @@ type call struct {
 	told    int
 	adds    map[string]int64 // to counters
 	request uint64           // of a ONCE; 0: none
+	lease   bool             // a read under a lease
 	read    []byte           // key of a read; nil: it is none
 	outcome outcome
 }
@@ -105,7 +106,9 @@ func (x *call) answered() {
 // show reads the key that the node was asked for.
 func (x *call) show() {
 	w := x.w
-	w.stats.reads++
+	if w.stats.reads++; x.lease {
+		w.stats.leaseReads++
+	}
 	index, _ := x.p.storage.Applied()
 	x.index = index
 	if index < x.floor {
@@ -155,11 +158,18 @@ func (w *world) newCall(p *process) *call {
 	return x
 }
 
-// ask is a linearizable read.
+// ask is a linearizable read, or one that rests on the leader's lease if there are any.
 func (w *world) ask(p *process, key []byte) *call {
+	if w.leases && w.rng.IntN(2) == 0 {
+		return w.askFor(p, key, op.ReadLease)
+	}
+	return w.askFor(p, key, op.ReadLinearizable)
+}
+
+func (w *world) askFor(p *process, key []byte, level op.ReadLevel) *call {
 	x := w.newCall(p)
-	x.read = key
-	w.unlocked(func() { p.node.Read(&op.ReadRequest{Resolve: x.Resolve}) })
+	x.read, x.lease = key, level == op.ReadLease
+	w.unlocked(func() { p.node.Read(&op.ReadRequest{Resolve: x.Resolve, Level: level}) })
 	return x
 }
 

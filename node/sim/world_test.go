@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"kelek/node"
 	"kelek/raftcore"
@@ -37,6 +39,8 @@ type world struct {
 	stats    stats
 
 	trusting bool // what was reported durable is looked for at each start
+	leases   bool
+	random   bool // faults come and go
 
 	requests    map[uint64]bool // ONCE without an answer
 	lastRequest uint64
@@ -48,15 +52,17 @@ type stats struct {
 	acked, unknown, refused, reads                 int
 	crashes, blackouts, cutAtStart, kept0, kept100 int
 	installs, garbled, dropped, starts, lingered   int
+	errors, leaseReads                             int
 	terms                                          raftcore.Term
 }
 
 func (s *stats) add(o *stats) {
 	for i, x := range []*int{&s.acked, &s.unknown, &s.refused, &s.reads, &s.crashes, &s.blackouts,
-		&s.cutAtStart, &s.kept0, &s.kept100, &s.installs, &s.garbled, &s.dropped, &s.starts, &s.lingered} {
+		&s.cutAtStart, &s.kept0, &s.kept100, &s.installs, &s.garbled, &s.dropped, &s.starts, &s.lingered,
+		&s.errors, &s.leaseReads} {
 		*x += *[]*int{&o.acked, &o.unknown, &o.refused, &o.reads, &o.crashes, &o.blackouts,
 			&o.cutAtStart, &o.kept0, &o.kept100, &o.installs, &o.garbled, &o.dropped, &o.starts,
-			&o.lingered}[i]
+			&o.lingered, &o.errors, &o.leaseReads}[i]
 	}
 	s.terms += o.terms
 }
@@ -64,12 +70,13 @@ func (s *stats) add(o *stats) {
 // newWorld starts three nodes.
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0x6b656c656b)), now: raftcore.Second,
-		check: newChecker(), requests: map[uint64]bool{}, trusting: true}
+		check: newChecker(), requests: map[uint64]bool{}, trusting: true, leases: seed%2 == 1}
 	w.mu.Lock()
 	for id := raftcore.NodeID(1); id <= 3; id++ {
 		w.founders.Voters = append(w.founders.Voters, id)
 		m := w.newMachine(id, fmt.Sprint("n", id))
 		m.skew = raftcore.LogTime(w.rng.IntN(100))
+		m.rate = raftcore.Instant(w.rng.IntN(1 + clockDrift))
 	}
 	for _, m := range w.machines {
 		m.start()
@@ -210,6 +217,7 @@ func (w *world) reap(p *process) {
 	switch {
 	case p.failed.Load():
 		w.note("%s fails: %v", p, p.reason)
+		w.stats.errors++
 		w.failed(p, p.reason)
 	case p.disk.cut.Load():
 		w.note("%s loses its power at a sync", p)
@@ -217,7 +225,7 @@ func (w *world) reap(p *process) {
 		w.bury(p)
 	case p.node.Err() != nil:
 		w.note("%s stops: %v", p, p.node.Err())
-		if !p.m.damaged && p.disk.hit() == "" { // a failure may be seen here before fatal is told
+		if !p.m.damaged && p.disk.hit() == "" {
 			w.check.violate("%s stops: %v", p, p.node.Err())
 		}
 		w.failed(p, p.node.Err())
@@ -249,6 +257,8 @@ func (w *world) strike() {
 		case m.process == nil:
 		case w.rng.IntN(300) == 0:
 			m.disk.planCut(1+w.rng.IntN(30), w.rng.IntN(2) == 0, w.kept())
+		case w.rng.IntN(500) == 0:
+			m.disk.set(w.anyFault())
 		case w.rng.IntN(300) == 0:
 			w.flush(m.process)
 		case w.rng.IntN(500) == 0:
@@ -273,6 +283,21 @@ func (w *world) strike() {
 	case 8:
 		n.frames = nil // every connection breaks
 	}
+}
+
+// anyFault lets one file operation fail, whichever it is.
+func (w *world) anyFault() *fault {
+	kinds := []errorfs.OpKind{errorfs.OpCreate, errorfs.OpLink, errorfs.OpOpen, errorfs.OpOpenDir,
+		errorfs.OpRemove, errorfs.OpRename, errorfs.OpReuseForWrite, errorfs.OpMkdirAll, errorfs.OpList,
+		errorfs.OpStat, errorfs.OpFileRead, errorfs.OpFileReadAt, errorfs.OpFileReadAt,
+		errorfs.OpFileWrite, errorfs.OpFileWrite, errorfs.OpFileSync, errorfs.OpFileSync,
+		errorfs.OpFileSyncData, errorfs.OpFileSyncTo, errorfs.OpFileClose}
+	f := &fault{kinds: []errorfs.OpKind{kinds[w.rng.IntN(len(kinds))]}, skip: w.rng.IntN(20),
+		err: errorfs.ErrInjected}
+	if w.rng.IntN(4) == 0 {
+		f.err = syscall.ENOSPC
+	}
+	return f
 }
 
 // blackout takes the power from everybody at once, now and then.
@@ -316,9 +341,7 @@ func (w *world) heal() {
 	w.note("heal")
 	w.network.cut, w.network.lossy = nil, 0
 	for _, m := range w.machines {
-		m.disk.mu.Lock()
-		m.disk.plan = nil
-		m.disk.mu.Unlock()
+		m.disk.heal()
 		m.stalled = 0
 		if m.process == nil && m.broken == nil {
 			m.start()
