@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -116,5 +117,41 @@ func TestCutsComeFromTheSeed(t *testing.T) {
 	}
 	if slices.Equal(draw(1), draw(2)) {
 		t.Error("two seeds, one plan")
+	}
+}
+
+// unable is a network that cannot break connections, and is not used otherwise.
+type unable struct{ network }
+
+func (unable) noResets() error { return errors.New("not here") }
+
+// With the same kinds of faults a seed means the same plan in every network. Where connections cannot
+// be broken, partitions come without resets, and all else stays as it is.
+func TestASeedMeansTheSameInEveryNetwork(t *testing.T) {
+	draw := func(n network) (drawn []string) {
+		c := planned(t, 5)
+		c.network = n
+		s := &storm{cluster: c, random: rand.New(rand.NewPCG(7, 1)), size: 5, homes: map[string][]int{}}
+		for range 200 {
+			drawn = append(drawn, s.draw(FaultKinds).what)
+		}
+		return drawn
+	}
+	full, less := draw(&forwarders{}), draw(unable{})
+	resets := 0
+	for i, what := range full {
+		plain := strings.TrimSuffix(strings.TrimSuffix(what, " at the end"), ", reset")
+		if plain != what {
+			resets++
+		}
+		if less[i] != plain {
+			t.Fatalf("fault %d is %q, and %q without resets", i, what, less[i])
+		}
+	}
+	if packets := draw(&namespaces{&mesh.Namespaces{}}); !slices.Equal(packets, full) {
+		t.Error("namespaces have another plan than forwarders")
+	}
+	if resets == 0 {
+		t.Error("no partition of the plan came with a reset")
 	}
 }
