@@ -55,17 +55,20 @@ func (n *network) refuseNewer(p *process, slot int32) {
 	from := n.w.nodes[k.from]
 	var got raftcore.Message
 	b := wire.AppendMessage(nil, &k.message)
-	switch k.order % 4 {
+	switch k.order % 5 {
 	case 0: // the version of the record
 		b[0]++
 	case 1: // the kind of the message
-		b[1] = byte(raftcore.InstallSnapshotResponse) + 1 + byte(k.order/4%64)
+		b[1] = byte(raftcore.InstallSnapshotResponse) + 1 + byte(k.order/5%64)
 	case 2: // a field
 		b[3] |= 0x80
 	case 3: // an entry of an unknown version
 		k.message.Entries = append(k.message.Entries[:0], raftcore.Entry{Kind: raftcore.EntryNoop})
 		b = wire.AppendMessage(nil, &k.message)
 		b[len(b)-len(wire.AppendEntry(nil, &k.message.Entries[0]))]++
+	case 4: // an entry of an unknown kind, whose checksum is right
+		k.message.Entries = append(k.message.Entries[:0], raftcore.Entry{Kind: raftcore.EntryConfig + 1})
+		b = wire.AppendMessage(nil, &k.message)
 	}
 	if _, err := wire.DecodeMessage(b, &got); !errors.Is(err, wire.ErrUnknown) {
 		n.w.fail(15, "%s: a message of a newer build is not refused: %v", p.name(), err)

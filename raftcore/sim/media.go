@@ -116,7 +116,7 @@ func (p *process) forget() {
 	n := 1 + p.w.rng.disk.IntN(min(len(m.log), 8))
 	m.log = m.log[:len(m.log)-n]
 	m.hint = min(m.hint, m.last().Index)
-	p.forgot = last
+	p.forgot = max(p.forgot, last)
 	p.doomed = p.doomed || p.amnesic()
 	p.w.stats.LostWrites += n
 	if p.w.tracing() {

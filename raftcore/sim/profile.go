@@ -240,6 +240,7 @@ func snapshotStorm(g *rand.Rand, k *knobs) {
 	k.lasts[crashFault] = between(g, k.election/2, 4*k.election)
 	k.every[partitionFault] = between(g, k.election, 4*k.election)
 	k.lasts[partitionFault] = between(g, k.election/2, 4*k.election)
+	k.every[stallFault], k.every[upgradeFault], k.every[strangerFault] = 0, 0, 0
 	if g.IntN(3) > 0 {
 		changing(k, between(g, k.election/2, 2*k.election))
 	}
