@@ -490,6 +490,22 @@ func editWAL(t *testing.T, fs vfs.FS, edit func([]byte) []byte) {
 	t.Fatalf("no write-ahead log among %v", names)
 }
 
+// Damage that Pebble meets by itself, in a compaction, is damage (exit 65), and no other failure is.
+func TestDamageInTheBackground(t *testing.T) {
+	for _, c := range []struct {
+		err     error
+		corrupt bool
+	}{{fmt.Errorf("file 7: %w", pebble.ErrCorruption), true}, {errorfs.ErrInjected, false}} {
+		var reason error
+		l := listener(zerolog.Nop(), newFuse(func(err error) { reason = err }))
+		l.BackgroundError(c.err)
+		var corrupt *CorruptError
+		if errors.As(reason, &corrupt) != c.corrupt || !errors.Is(reason, c.err) {
+			t.Errorf("%v stops the process with %v", c.err, reason)
+		}
+	}
+}
+
 // editFile puts another content into a file.
 func editFile(t *testing.T, fs vfs.FS, path string, edit func([]byte) []byte) {
 	t.Helper()

@@ -204,11 +204,19 @@ type fatalError struct {
 func (e *fatalError) Error() string { return e.text }
 func (e *fatalError) Unwrap() error { return e.cause }
 
+// backgroundError gives an error that Pebble has met by itself its class.
+func backgroundError(err error) error {
+	if pebble.IsCorruptionError(err) {
+		return &CorruptError{What: "a database", Reason: err}
+	}
+	return fmt.Errorf("background work: %w", err)
+}
+
 // listener hears what Pebble does in the background. A flush or compaction that fails is retried by
 // Pebble for ever while memory fills; and damage stays damage: both stop the node.
 func listener(logger zerolog.Logger, f *fuse) *pebble.EventListener {
 	return &pebble.EventListener{
-		BackgroundError: func(err error) { _ = f.blow(fmt.Errorf("background work: %w", err)) },
+		BackgroundError: func(err error) { _ = f.blow(backgroundError(err)) },
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			_ = f.blow(corruptFile(info.Path, info.Details))
 		},

@@ -26,6 +26,7 @@ type disk struct {
 	bare  *vfs.MemFS // the same without anything that was not synced
 	fault *fault     // nil: none is to come
 	met   string     // the operation that failed last
+	stray *stray     // nil: every write lands where it should
 	lies  int        // one sync of a write-ahead log in so many does nothing; 0: none
 }
 
@@ -170,7 +171,7 @@ func (l *layer) wrap(name string, f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &layerFile{f, l.d, strings.HasSuffix(name, ".log")}, nil
+	return &layerFile{f, l.d, name, strings.HasSuffix(name, ".log")}, nil
 }
 
 func (l *layer) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
@@ -197,8 +198,9 @@ func (l *layer) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.Fi
 
 type layerFile struct {
 	vfs.File
-	d   *disk
-	wal bool // part of a write-ahead log
+	d    *disk
+	name string
+	wal  bool // part of a write-ahead log
 }
 
 func (f *layerFile) Sync() error     { return f.d.sync(f.wal, f.File.Sync) }

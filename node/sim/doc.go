@@ -18,6 +18,7 @@
 //	sim_test.go       random runs under all faults
 //	faults_test.go    one failed operation of each kind; disks that lie, which must be found out
 //	damage_test.go    bits that flip in what was synced; torn tails; a damaged node is replaced
+//	rot_test.go       bits that flip under a running node; writes that land elsewhere
 //
 // # A power cut
 //
@@ -26,11 +27,9 @@
 // what the process says. It finishes its step, so that its databases can be closed, on a disk that
 // nobody will look at. What was heard before the image was taken must be true of the image.
 //
-// In random runs one operation, of whatever kind, fails now and then as well. The process goes on, or
-// it ends and the machine starts again.
-//
 // A failed operation is not like that. Where the real process would exit, this one stays, and takes
-// some more steps on its own, while the world goes on without it: it must be silent by itself.
+// some more steps on its own, while the world goes on without it: it must be silent by itself. In
+// random runs an operation of whatever kind fails now and then, and the machine starts again.
 //
 // # What is checked
 //

@@ -76,6 +76,9 @@ func (p *process) String() string { return fmt.Sprintf("%s(boot %d)", p.m.name, 
 // mute reports that nothing this process says counts. Called with the world's lock.
 func (p *process) mute() bool { return p.gone || p.failed.Load() || p.disk.cut.Load() }
 
+// excused: it has reason to say that it cannot read something, or to end.
+func (p *process) excused() bool { return p.m.damaged || p.disk.hit() != "" }
+
 // fatal is where the real process exits. This one goes on, so that it can be seen to be silent.
 func (p *process) fatal(err error) {
 	p.dies.Do(func() {

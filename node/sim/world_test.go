@@ -225,7 +225,7 @@ func (w *world) reap(p *process) {
 		w.bury(p)
 	case p.node.Err() != nil:
 		w.note("%s stops: %v", p, p.node.Err())
-		if !p.m.damaged && p.disk.hit() == "" {
+		if !p.excused() {
 			w.check.violate("%s stops: %v", p, p.node.Err())
 		}
 		w.failed(p, p.node.Err())
@@ -474,7 +474,7 @@ func (w *world) final(p *process, least, most map[string]int64) {
 	defer view.Close()
 	for key := range w.check.model.keys {
 		v, err := view.Get(0, []byte(key), nil)
-		if err != nil && p.m.damaged {
+		if err != nil && p.excused() {
 			return
 		}
 		if err != nil {
