@@ -88,7 +88,7 @@ func (h heard) PeerError(_, _ string, err error) {
 // Three processes form over real sockets, the creator coming last, and their cores can talk. Then
 // comes a node of another cluster.
 func TestFormOverTheNetwork(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var listeners [3]net.Listener
 	var list []string

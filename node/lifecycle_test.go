@@ -219,7 +219,7 @@ func TestRealGoroutinesAnswerEverySubmissionOnce(t *testing.T) {
 	if v := storage.value("k"); v != conns*each {
 		t.Fatalf("value %d, want %d", v, conns*each)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := n.Stop(ctx); err != nil {
 		t.Fatal(err)

@@ -94,7 +94,7 @@ func (r *replica) stop() {
 	if r.node == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	r.must(r.node.Stop(ctx))
 	r.must(r.transport.Close())
@@ -193,7 +193,7 @@ func TestSnapshotOverTheNetwork(t *testing.T) {
 		j, theirs := n1.store.ApplyHash()
 		return i == j && hash == theirs
 	})
-	if s := n3.node.Status().Snapshots; s.BytesReceived == 0 || s.ReceivesFailed != 0 {
+	if s := n3.node.Status().Snapshots; s.BytesReceived == 0 { // a new leader may have made it two
 		t.Errorf("received %+v", s)
 	}
 	n1.await("the end of the stream", func(*op.Status) bool {

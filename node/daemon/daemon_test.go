@@ -26,7 +26,7 @@ func settings(t *testing.T, dir string) *config.Serve {
 	t.Helper()
 	s := &config.Serve{Dir: dir, Listen: "127.0.0.1:0", Redirect: "forward", LogLevel: "info",
 		ElectionTimeout: 100 * time.Millisecond, Heartbeat: 20 * time.Millisecond,
-		PromoteAfter: 50 * time.Millisecond, RequestTimeout: 5 * time.Second, ShutdownTimeout: 5 * time.Second,
+		PromoteAfter: 50 * time.Millisecond, RequestTimeout: 30 * time.Second, ShutdownTimeout: 5 * time.Second,
 		MaxClients: 10, ProtoMaxBulkLen: 1 << 20, LogKeepBytes: 16 << 20}
 	if err := s.Resolve(func(string) string { return "" }); err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func (l lines) Write(b []byte) (int, error) {
 func (l lines) wait(t *testing.T, text string) string {
 	t.Helper()
 	var seen []string
-	for deadline := time.After(20 * time.Second); ; {
+	for deadline := time.After(time.Minute); ; {
 		select {
 		case line := <-l:
 			if strings.Contains(line, text) {
@@ -77,7 +77,7 @@ func TestServeTwiceFromOneDirectory(t *testing.T) {
 		log, ended := make(lines, 1000), make(chan error, 1)
 		go func() { ended <- Run(ctx, settings(t, dir), "1.2.3", zerolog.New(log)) }()
 		ready := log.wait(t, `"ready"`)
-		conn, err := client.Dial(field(t, ready, "resp"), 5*time.Second)
+		conn, err := client.Dial(field(t, ready, "resp"), time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +107,7 @@ func checkFaces(t *testing.T, conn *client.Conn, ready string) {
 	if err != nil || info.Version != "1.2.3" || !info.Leading() {
 		t.Errorf("INFO: %+v, %v", info, err)
 	}
-	smart, err := client.Dial(field(t, ready, "resp_cluster"), 5*time.Second)
+	smart, err := client.Dial(field(t, ready, "resp_cluster"), time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func visit(t *testing.T, n *testNode) *visitor {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	return &visitor{c, t}
 }
 

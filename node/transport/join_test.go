@@ -98,7 +98,7 @@ func newExpelled(t *testing.T, id int, hints ...Hint) *expelled {
 // wait returns when it was told that it is removed.
 func (e *expelled) wait(t *testing.T) {
 	t.Helper()
-	for limit := time.After(10 * time.Second); ; {
+	for limit := time.After(time.Minute); ; {
 		select {
 		case err := <-e.told:
 			if !errors.Is(err, wire.ErrExpelled) {

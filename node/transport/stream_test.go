@@ -195,7 +195,7 @@ func snapshotPair(t *testing.T, l *library, rate int64,
 }
 
 func fetchInTime(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -539,13 +539,16 @@ func TestMisbehaviourOfASender(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newNode(t, 2, listen(t))
 			b.SetPeers([]op.Member{memberAt(1, badSender(t, c.id, c.answers...))})
-			ctx := fetchInTime(t)
+			ctx, cancel := context.WithCancelCause(fetchInTime(t))
+			defer cancel(nil)
+			begin := (&shelfStage{t: t}).begin
 			if name == "cut" { // the sender stays silent: only the context ends that soon
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeoutCause(ctx, 50*time.Millisecond, errors.New(c.want))
-				defer cancel()
+				begin = func(files []wire.SnapshotFile) (op.Stage, error) {
+					time.AfterFunc(50*time.Millisecond, func() { cancel(errors.New(c.want)) })
+					return (&shelfStage{t: t}).begin(files)
+				}
 			}
-			err := b.FetchSnapshot(ctx, 1, testSnapshot, (&shelfStage{t: t}).begin)
+			err := b.FetchSnapshot(ctx, 1, testSnapshot, begin)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
