@@ -73,7 +73,7 @@ func (c *Core) renewLease(p *progress, m *Message) {
 	if p.leaseRound == 0 || m.Round < p.leaseRound {
 		return
 	}
-	if m.Lease >= c.options.ElectionTimeout {
+	if m.Lease >= c.options.ElectionTimeout || planted(222) && m.Lease > 0 {
 		p.leased = p.leaseSent
 		if planted(22) {
 			p.leased = c.now

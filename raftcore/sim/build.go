@@ -41,7 +41,11 @@ func (k *knobs) drawNewer(g *rand.Rand) {
 			do()
 		}
 	}
-	change(func() { n.election = k.election * pick[raftcore.Instant](g, 3, 4) / 2 })
+	longer := func() { n.election = k.election * pick[raftcore.Instant](g, 3, 4) / 2 }
+	if k.leaseDrift > 0 { // the promises of one build may not do for the leases of the other
+		longer()
+	}
+	change(longer)
 	change(func() { n.heartbeat = k.election / pick[raftcore.Instant](g, 4, 5, 10) })
 	change(func() { n.fast = pick(g, ms, n.election) })
 	change(func() { n.appendBytes = other.appendBytes })

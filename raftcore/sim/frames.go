@@ -55,6 +55,10 @@ func (n *network) refuseNewer(p *process, slot int32) {
 	from := n.w.nodes[k.from]
 	var got raftcore.Message
 	b := wire.AppendMessage(nil, &k.message)
+	entries := raftcore.Message{
+		Kind: raftcore.AppendEntries, From: k.message.From, To: k.message.To, Term: k.message.Term,
+		Entries: []raftcore.Entry{{Pos: raftcore.Pos{Term: 1, Index: 1}, Kind: raftcore.EntryNoop}},
+	}
 	switch k.order % 5 {
 	case 0: // the version of the record
 		b[0]++
@@ -63,12 +67,11 @@ func (n *network) refuseNewer(p *process, slot int32) {
 	case 2: // a field
 		b[3] |= 0x80
 	case 3: // an entry of an unknown version
-		k.message.Entries = append(k.message.Entries[:0], raftcore.Entry{Kind: raftcore.EntryNoop})
-		b = wire.AppendMessage(nil, &k.message)
-		b[len(b)-len(wire.AppendEntry(nil, &k.message.Entries[0]))]++
+		b = wire.AppendMessage(nil, &entries)
+		b[len(b)-len(wire.AppendEntry(nil, &entries.Entries[0]))]++
 	case 4: // an entry of an unknown kind, whose checksum is right
-		k.message.Entries = append(k.message.Entries[:0], raftcore.Entry{Kind: raftcore.EntryConfig + 1})
-		b = wire.AppendMessage(nil, &k.message)
+		entries.Entries[0].Kind = raftcore.EntryConfig + 1
+		b = wire.AppendMessage(nil, &entries)
 	}
 	if _, err := wire.DecodeMessage(b, &got); !errors.Is(err, wire.ErrUnknown) {
 		n.w.fail(15, "%s: a message of a newer build is not refused: %v", p.name(), err)

@@ -62,6 +62,8 @@ var plantedBugs = []plantedBug{
 	{21, "a follower commits beyond its matched prefix", nil, []int{3, 4, 5}, 2000},
 	{22, "a lease counts from receipt instead of send", []string{"lease"}, []int{10}, 3000},
 	{122, "a lease is not revoked by a transfer", []string{"lease"}, []int{10}, 3000},
+	{222, "a lease rests on promises that are shorter than it", []string{"rolling-upgrade"},
+		[]int{10}, 1000},
 	{23, "origin records and ONCE entries are not in the snapshot", snapshots, []int{6, 11}, 300},
 	{123, "an expired ONCE request is executed again", nil, []int{11}, 100},
 	{24, "TTL is judged by the local clock", nil, []int{6}, 100},
