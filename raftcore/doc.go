@@ -77,11 +77,12 @@
 // an entry of the own term is committed; 15 a joint quorum is a majority of the union (115:
 // elections ask the new half only); 16 configurations of the old log kept after an install; 20 a
 // transfer kept over the end of its term; 21 commit beyond the matched prefix; 22 a lease counts
-// from when the promise arrived (122: not given up for a transfer); 25 a compacted position has
-// term 0; 26 a heartbeat commits what it has not compared; 27 one failed snapshot is the last; 28 a
-// leader without a quorum stays; 29 a new leader does not leave the joint configuration that an old
-// one opened. The other numbers up to 32 are mistakes of disks and state machines, and live in the
-// simulator.
+// from when the promise arrived (122: not given up for a transfer; 222: and promises that are too
+// short will do); 25 a compacted position has term 0; 26 a heartbeat commits what it has not
+// compared; 27 one failed snapshot is the last; 28 a leader without a quorum stays; 29 a new leader
+// does not leave the joint configuration that an old one opened; 317 a follower is never sent again
+// what its disk has lost. The other numbers up to 32 are mistakes of disks and state machines, and
+// live in the simulator.
 //
 // # What it does not do
 //

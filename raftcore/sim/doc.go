@@ -124,7 +124,7 @@
 //	    one that was committed there; neighbours share all quorums, by brute force; a leader has at
 //	    most one that is uncommitted, and proposes none before an entry of its term is committed;
 //	    it leads no longer than until its own removal is. What a leader calls held by every member
-//	    (Floor) is durable on every member.
+//	    (Floor) is durable on every member, or was before its disk lied.
 //	 9  Nothing is acknowledged, applied or answered before it is durable where it has to be.
 //	10  A read's index, and what a read or write shows, covers all that was answered before it began.
 //	11  Each operation takes effect once if answered, at most once otherwise; counters add up. *
