@@ -125,12 +125,9 @@ func lastWAL(t *testing.T, mem *vfs.MemFS) (path, name string, b []byte) {
 // replace gives a machine an empty disk, and with it a new id, and waits until the others have put
 // it in the place of the old one.
 func (w *world) replace(old *machine) {
-	w.machines = slices.DeleteFunc(w.machines, func(m *machine) bool { return m == old })
-	w.replaced = append(w.replaced, old)
+	w.retire(old)
 	fresh := w.newMachine(old.id+100, old.name)
-	for _, p := range w.running() {
-		p.node.Connected(fresh.hello())
-	}
+	w.meet(fresh)
 	w.until("the new member", func() bool {
 		w.load()
 		c := &w.check.model.config

@@ -1,4 +1,4 @@
-// Package sim runs three whole nodes in one process: the loop, the codec and the store with its
+// Package sim runs some whole nodes in one process: the loop, the codec and the store with its
 // Pebble databases are the real ones; the clock is a number, the network a list of encoded frames,
 // and each disk a file system in memory that can lose its power. What package raftcore/sim cannot
 // say anything of is put to the test here: that the store keeps what the node promises, and that the
@@ -18,6 +18,7 @@
 //	sim_test.go       random runs under all faults
 //	faults_test.go    one failed operation of each kind; disks that lie, which must be found out
 //	damage_test.go    bits that flip in what was synced; torn tails; a damaged node is replaced
+//	members_test.go   random runs in which machines join and leave
 //	rot_test.go       bits that flip under a running node; writes that land elsewhere
 //
 // # A power cut
@@ -53,7 +54,7 @@
 //
 // # What it does not do
 //
-// The membership changes only where a damaged node is replaced. Frames of one link
+// A node that was removed is told so by the world, not by a handshake. Frames of one link
 // stay in order, as on a connection: reordering is for raftcore/sim. There is no wrong content of a
 // read other than by damage of what is stored, and no time that stands still.
 package sim

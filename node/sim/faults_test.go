@@ -163,7 +163,7 @@ var lossFound = map[bool]string{true: "was durable", false: "another node applie
 // lie lets the power of all go after a while in which nothing was synced. What a disk has lost may
 // be noticed by the store itself, and then nobody is told anything wrong.
 func (w *world) lie() {
-	w.until("a cluster that serves", w.serves)
+	w.settles()
 	for _, m := range w.machines {
 		m.disk.lie(1)
 	}
@@ -212,7 +212,7 @@ func TestLeasesNeedClocks(t *testing.T) {
 
 // desert lets all others hear no more of a leader, which goes on to be asked.
 func (w *world) desert(jump bool) {
-	w.until("a cluster that serves", w.serves)
+	w.settles()
 	alone := slices.IndexFunc(w.machines, func(m *machine) bool {
 		return m.process.node.Status().Role == "leader"
 	})

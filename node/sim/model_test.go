@@ -20,7 +20,8 @@ type model struct {
 	results [][]op.Result      // of entry i+1; nil: its proposal did not count
 	effects map[string]int     // how often the value with a token was written
 
-	configIndex raftcore.Index // of config
+	configIndex raftcore.Index           // of config
+	known       map[raftcore.NodeID]bool // who has ever been a member
 }
 
 // version is what a key is from an index on.
@@ -33,7 +34,7 @@ type version struct {
 
 func newModel() *model {
 	return &model{keys: map[string][]version{}, once: map[string]op.Result{},
-		origins: map[uint64][2]uint64{}, effects: map[string]int{}}
+		origins: map[uint64][2]uint64{}, effects: map[string]int{}, known: map[raftcore.NodeID]bool{}}
 }
 
 // apply executes the next entry.
@@ -75,7 +76,13 @@ func (m *model) enter(c raftcore.Config) {
 		}
 	}
 	m.config = c
+	for _, id := range c.Members() {
+		m.known[id] = true
+	}
 }
+
+// gone reports that a node has been a member, and is none any more.
+func (m *model) gone(id raftcore.NodeID) bool { return m.known[id] && !m.config.IsMember(id) }
 
 // counts is the rule that executes each proposal once.
 func (m *model) counts(p *op.Proposal) bool {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -26,8 +27,9 @@ type machine struct {
 	last     *disk // that of the process before; nil: there was none
 	promised *promises
 	boot     uint64
-	process  *process // nil: down
-	joins    []op.Member
+	process  *process      // nil: down
+	asks     wire.JoinKind // what it wants to become
+	joins    []op.Member   // whom it was told of when it was let in
 	skew     raftcore.LogTime
 	ahead    raftcore.Instant // of where its clock should be
 	rate     raftcore.Instant // its clock runs faster than the slowest by so much, in parts per thousand
@@ -37,7 +39,7 @@ type machine struct {
 }
 
 func (w *world) newMachine(id raftcore.NodeID, name string) *machine {
-	m := &machine{w: w, id: id, name: name, promised: &promises{},
+	m := &machine{w: w, id: id, name: name, promised: &promises{}, asks: wire.JoinVoter,
 		disk: newDisk(vfs.NewCrashableMem(), w.rng.Uint64())}
 	w.machines = append(w.machines, m)
 	return m
@@ -57,7 +59,9 @@ type process struct {
 	driver  *node.Driver
 	storage *recorder
 	disk    *disk
-	calls   map[*call]bool // without an outcome
+	calls   map[*call]bool  // without an outcome
+	ctx     context.Context // ends with the process
+	cancel  context.CancelFunc
 
 	steps  chan func()
 	ended  chan struct{} // after each step
@@ -130,6 +134,7 @@ func (m *machine) start() {
 	m.boot++
 	p := &process{w: w, m: m, disk: m.disk, calls: map[*call]bool{}, steps: make(chan func(), 1),
 		ended: make(chan struct{}, 2), died: make(chan struct{})}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
 	m.process = p
 	go p.run()
 	var err error
@@ -149,6 +154,7 @@ func (m *machine) start() {
 		w.note("%s does not start: %v", p, err)
 		m.broken = err
 		m.process = nil
+		p.cancel()
 		close(p.steps)
 	default:
 		w.note("%s starts: %s", p, p.storage.Restored().Last)
@@ -236,8 +242,8 @@ func (m *machine) hello() wire.Hello {
 	if m.process != nil {
 		h.ClusterID = clusterID
 	}
-	if !m.w.check.model.config.IsMember(m.id) {
-		h.Join = wire.JoinVoter
+	if !m.w.check.model.known[m.id] {
+		h.Join = m.asks
 	}
 	return h
 }
@@ -246,6 +252,7 @@ func (m *machine) hello() wire.Hello {
 func (w *world) bury(p *process) {
 	m := p.m
 	p.gone = true
+	p.cancel()
 	m.process = nil
 	for x := range p.calls {
 		x.unknown()

@@ -52,17 +52,17 @@ type stats struct {
 	acked, unknown, refused, reads                 int
 	crashes, blackouts, cutAtStart, kept0, kept100 int
 	installs, garbled, dropped, starts, lingered   int
-	errors, leaseReads                             int
+	errors, leaseReads, changes                    int
 	terms                                          raftcore.Term
 }
 
 func (s *stats) add(o *stats) {
 	for i, x := range []*int{&s.acked, &s.unknown, &s.refused, &s.reads, &s.crashes, &s.blackouts,
 		&s.cutAtStart, &s.kept0, &s.kept100, &s.installs, &s.garbled, &s.dropped, &s.starts, &s.lingered,
-		&s.errors, &s.leaseReads} {
+		&s.errors, &s.leaseReads, &s.changes} {
 		*x += *[]*int{&o.acked, &o.unknown, &o.refused, &o.reads, &o.crashes, &o.blackouts,
 			&o.cutAtStart, &o.kept0, &o.kept100, &o.installs, &o.garbled, &o.dropped, &o.starts,
-			&o.lingered, &o.errors, &o.leaseReads}[i]
+			&o.lingered, &o.errors, &o.leaseReads, &o.changes}[i]
 	}
 	s.terms += o.terms
 }
@@ -102,6 +102,7 @@ func (w *world) end() {
 // stop ends a process in order, as far as its storage is concerned.
 func (w *world) stop(p *process) {
 	p.gone = true
+	p.cancel()
 	p.m.process = nil
 	p.end()
 }
@@ -181,9 +182,13 @@ func (w *world) round() {
 	w.rounds++
 	w.now += raftcore.Instant(w.rng.IntN(5)) * raftcore.Millisecond
 	w.deliver()
-	for _, i := range w.rng.Perm(len(w.machines)) {
-		m := w.machines[i]
-		if m.process == nil && m.boot == 0 && len(m.joins) > 0 {
+	machines := w.machines
+	for _, i := range w.rng.Perm(len(machines)) {
+		m := machines[i]
+		switch {
+		case w.check.model.gone(m.id) && w.rng.IntN(100) == 0:
+			w.retire(m) // somebody has told it; it may have found out by itself before
+		case m.process == nil && m.boot == 0 && len(m.joins) > 0:
 			m.start()
 		}
 		if m.process != nil {
@@ -223,6 +228,9 @@ func (w *world) reap(p *process) {
 		w.note("%s loses its power at a sync", p)
 		w.stats.crashes++
 		w.bury(p)
+	case node.ExitCode(p.node.Err()) == node.ExitRemoved && w.check.model.gone(p.m.id):
+		w.note("%s: %v", p, p.node.Err())
+		w.retire(p.m)
 	case p.node.Err() != nil:
 		w.note("%s stops: %v", p, p.node.Err())
 		if !p.excused() {
@@ -418,7 +426,18 @@ func (w *world) allAcked(list []*call) bool {
 // calm heals, and waits for a cluster that serves on every node and comes to rest.
 func (w *world) calm() bool {
 	w.heal()
-	return w.until("a cluster that serves", w.serves) && w.until("rest", w.resting)
+	return w.settles() && w.until("rest", w.resting)
+}
+
+// settles waits until the cluster serves on every node. What is asked for too early may be refused.
+func (w *world) settles() bool {
+	for range 50 {
+		if w.serves() || len(w.check.violated) > 0 {
+			return len(w.check.violated) == 0
+		}
+	}
+	w.check.violate("not every node serves: %s", w.status())
+	return false
 }
 
 func (w *world) status() string {
