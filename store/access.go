@@ -15,7 +15,7 @@ import (
 // everything is a limit for read that copies the whole value.
 const everything = int(^uint(0) >> 1)
 
-// read returns what storeKey holds now, or its first limit bytes: from the batch, or from Pebble
+// read returns what storeKey holds now, or its first limit bytes: from the batch, or from elsewhere
 // and then copied to scratch. Both stay valid until scratch is used again: a batch that grows
 // leaves its old memory as it was.
 func (m *machine) read(
@@ -27,9 +27,13 @@ func (m *machine) read(
 	case isAbsent:
 		return nil, false, nil
 	}
-	if kept, hit := m.state.rows.base((*scratch)[:0], hash, storeKey); hit {
+	kept, k := m.state.recent((*scratch)[:0], hash, storeKey)
+	switch k {
+	case isPresent:
 		*scratch = kept
 		return kept[:min(len(kept), limit)], true, nil
+	case isAbsent:
+		return nil, false, nil
 	}
 	stored, closer, err := m.db.Get(storeKey)
 	switch {
@@ -96,6 +100,7 @@ func (m *machine) del(p place) error {
 
 // putSys writes a system record that later ops of the batch read.
 func (m *machine) putSys(key, value []byte) error {
+	m.ordered = true
 	if err := m.batch.Set(key, value, nil); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
@@ -104,6 +109,7 @@ func (m *machine) putSys(key, value []byte) error {
 }
 
 func (m *machine) delSys(key []byte) error {
+	m.ordered = true
 	if err := m.batch.Delete(key, nil); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}

@@ -89,6 +89,7 @@ func (m *machine) applyFlush(o *op.Op) error {
 			return err
 		}
 	}
+	m.ordered = true
 	if err := m.batch.DeleteRange([]byte{first}, []byte{end}, nil); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}

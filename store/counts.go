@@ -64,9 +64,14 @@ func (c *counts) begin(o *overlay, data []byte, index raftcore.Index) {
 	}
 	for _, at := range o.written {
 		s := &o.slots[at]
-		if db := data[s.keyAt]; db < op.Databases {
-			c.of(db).written[slotOfPrefix(s.hash)].Store(uint64(index))
-		}
+		c.note(data[s.keyAt], s.hash, index)
+	}
+}
+
+// note notes one record, by the first byte of its storeKey and its prefix.
+func (c *counts) note(db uint8, prefix uint64, index raftcore.Index) {
+	if db < op.Databases {
+		c.of(db).written[slotOfPrefix(prefix)].Store(uint64(index))
 	}
 }
 

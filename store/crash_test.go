@@ -149,7 +149,7 @@ func crashRun(t *testing.T, o Options, promised *promises, seed uint64) *referen
 		switch r.IntN(6) {
 		case 0:
 			index := rep.last.Index
-			rep.must(rep.s.machine.db.Flush())
+			rep.must(flushed(rep.s))
 			promised.set(func(p *promise) { p.flushed = index })
 		case 1:
 			durable, err := rep.s.DurableApplied()
@@ -226,6 +226,9 @@ func (ref *reference) truncate(r *replica, promised *promises, from raftcore.Ind
 // dump is the whole state as text: every key of the database, the system's included.
 func dump(t testing.TB, s *Store) string {
 	t.Helper()
+	if err := s.machine.state.settle(); err != nil {
+		t.Fatal(err)
+	}
 	it, err := s.machine.db.NewIter(&pebble.IterOptions{})
 	if err != nil {
 		t.Fatal(err)

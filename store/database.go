@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -22,7 +23,12 @@ type database struct {
 	path     string
 	retiring *retiring
 
-	// position is what the database shows, or an instant less.
+	// What was applied and Pebble does not have yet, and how it comes there. See settle.go.
+	gathered    gathered
+	settling    settling
+	gatherBytes int
+
+	// position is what views show, or an instant less.
 	position atomic.Pointer[position]
 	counts   counts
 	flushing chan struct{} // has room while no flush is under way
@@ -34,8 +40,14 @@ type database struct {
 const gone = math.MinInt64 / 2
 
 // newDatabase returns a database to which its maker has a reference.
-func newDatabase(db *pebble.DB, rowBytes int64, path string, r *retiring) *database {
-	d := &database{db: db, rows: newRows(rowBytes), path: path, retiring: r, flushing: make(chan struct{}, 1)}
+func newDatabase(db *pebble.DB, o *Options, path string, r *retiring) *database {
+	d := &database{
+		db: db, rows: newRows(o.RowBytes), path: path, retiring: r,
+		gatherBytes: int(o.GatherBytes),
+		flushing:    make(chan struct{}, 1),
+	}
+	d.gathered.front, d.settling.spare = &table{}, &table{}
+	d.settling.batch = db.NewBatch(pebble.WithMaxRetainedSizeBytes(batchBytesKept))
 	d.position.Store(&position{})
 	d.refs.Store(1)
 	return d
@@ -64,6 +76,9 @@ func (d *database) release() {
 // there is nothing to do. The caller holds flushing, and gives it back after done: a second flush
 // that waited for the first would hold up Apply.
 func (d *database) flush() (done <-chan struct{}, err error) {
+	if err := d.settle(); err != nil {
+		return nil, err
+	}
 	durable, err := d.durable()
 	if err != nil || durable == d.position.Load().index {
 		return nil, err
@@ -91,7 +106,7 @@ func (r *retiring) start(d *database) {
 	r.running.Add(1)
 	go func() {
 		defer r.running.Done()
-		if err := d.db.Close(); err != nil {
+		if err := d.close(); err != nil {
 			r.logger.Warn().Err(err).Str("dir", d.path).Msg("closing a replaced state failed")
 		}
 		if err := r.fs.RemoveAll(d.path); err != nil {
@@ -106,4 +121,23 @@ func (r *retiring) finish() {
 	r.closed = true
 	r.mu.Unlock()
 	r.running.Wait()
+}
+
+// close waits for a settlement that is under way. What is gathered is not given to Pebble.
+func (d *database) close() error {
+	d.settling.mu.Lock()
+	defer d.settling.mu.Unlock()
+	return errors.Join(d.waitSettled(), d.settling.batch.Close(), d.db.Close())
+}
+
+// get reads one record, and hands it to visit, which must not keep it.
+func (d *database) get(storeKey []byte, visit func(value []byte) error) (found bool, err error) {
+	value, k := d.gathered.get(nil, hashOf(storeKey), storeKey)
+	switch k {
+	case isPresent:
+		return true, visit(value)
+	case isAbsent:
+		return false, nil
+	}
+	return get(d.db, storeKey, "the state", visit)
 }

@@ -74,6 +74,7 @@ func (m *machine) iterateDeadlines() (*pebble.Iterator, error) {
 
 // addDeadline adds a deadline that has not come to the index.
 func (m *machine) addDeadline(deadline uint64, p place) error {
+	m.ordered = true
 	size := deadlineHead + len(p.key)
 	w := m.batch.SetDeferred(size, 0)
 	appendDeadlineKey(w.Key[:0], deadline, p)
@@ -91,6 +92,7 @@ func (m *machine) addDeadline(deadline uint64, p place) error {
 
 // dropDeadlines empties the index, as every key is deleted.
 func (m *machine) dropDeadlines() error {
+	m.ordered = true
 	if err := m.batch.DeleteRange([]byte{sysDeadline}, []byte{sysDeadline + 1}, nil); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
@@ -137,6 +139,7 @@ func (m *machine) applyPurge(o *op.Op) error {
 }
 
 func (m *machine) purgeOne(key []byte, deadline uint64, p place) (died bool, err error) {
+	m.ordered = true
 	if err := m.batch.Delete(key, nil); err != nil {
 		return false, fmt.Errorf("write state: %w", err)
 	}

@@ -56,7 +56,7 @@ func smallOptions(t testing.TB, fs vfs.FS) Options {
 	return Options{
 		FS: fs, Logger: zerolog.Nop(),
 		Fatal:            func(err error) { t.Errorf("storage failed: %v", err) },
-		LogMemTableBytes: 256 << 10, StateMemTableBytes: 256 << 10, CacheBytes: 1 << 20,
+		LogMemTableBytes: 256 << 10, StateMemTableBytes: 256 << 10, GatherBytes: 2 << 10, CacheBytes: 1 << 20,
 		CompactBytesMin: 1,
 	}
 }
@@ -220,3 +220,6 @@ func getText(t testing.TB, v op.View, db uint8, key string) string {
 	}
 	return fmt.Sprintf("%q", value.Bytes)
 }
+
+// flushed makes what is applied durable.
+func flushed(s *Store) error { return errors.Join(s.machine.state.settle(), s.machine.db.Flush()) }

@@ -53,7 +53,7 @@ func (s *Store) prepare(next *installed) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := newMachine(newDatabase(db, s.options.RowBytes, path, s.retiring), s.fuse, s.limits)
+	m := newMachine(newDatabase(db, s.options, path, s.retiring), s.fuse, s.limits)
 	if err := m.load(); err != nil {
 		return nil, errors.Join(err, m.batch.Close(), db.Close())
 	}

@@ -224,7 +224,7 @@ func (w *logWalk) apply(upTo raftcore.Index) {
 		w.t.Fatal(err)
 	}
 	w.applied = upTo
-	if err := w.s.machine.db.Flush(); err != nil {
+	if err := flushed(w.s); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -267,7 +267,7 @@ func fill(r *replica, n int) {
 func TestEntriesThatAreNotThereAreNamed(t *testing.T) {
 	r := newReplica(t, smallOptions(t, vfs.NewMem()))
 	fill(r, 10)
-	r.must(r.s.machine.db.Flush())
+	r.must(flushed(r.s))
 	r.must(r.s.Compact(4))
 	for _, c := range []struct{ first, last, missing raftcore.Index }{
 		{4, 6, 4}, {2, 3, 2}, {9, 12, 11}, {20, 21, 20},
@@ -292,7 +292,7 @@ func TestCompactionWaits(t *testing.T) {
 	if err := r.s.Compact(5); err == nil {
 		t.Error("compacted past what is durable")
 	}
-	r.must(r.s.machine.db.Flush())
+	r.must(flushed(r.s))
 	before := r.s.LogBytes()
 	r.s.options.CompactBytesMin = before / 2
 	r.must(r.s.Compact(2))
@@ -404,7 +404,7 @@ func TestDamageIsFoundAtOpen(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := newReplica(t, smallOptions(t, vfs.NewMem()))
 			fill(r, 10)
-			r.must(r.s.machine.db.Flush())
+			r.must(flushed(r.s))
 			r.must(r.s.Compact(3))
 			err := damage(t, r, func(db *pebble.DB) { c.f(t, db) })
 			var corrupt *CorruptError
@@ -463,7 +463,7 @@ func TestWritesThatDoNotFitAreRefused(t *testing.T) {
 	} {
 		r := newReplica(t, smallOptions(t, vfs.NewMem()))
 		fill(r, 10)
-		r.must(r.s.machine.db.Flush())
+		r.must(flushed(r.s))
 		r.must(r.s.Compact(3))
 		if _, err := r.s.Write(&w); err == nil {
 			t.Errorf("%s was written", name)

@@ -44,6 +44,7 @@ type applying struct {
 
 	// The batch in the making. Its memory is what overlay and deadlines point into.
 	batch    *pebble.Batch
+	ordered  bool // there is more in it than what overlay knows; see settle.go
 	overlay  overlay
 	reached  position // as of the last entry in it
 	hash     folder
@@ -72,6 +73,12 @@ type origin struct {
 }
 
 const originSize = 16 // boot and seq
+
+func (o *origin) key() []byte { return sysKey(sysOrigin, uint64(o.id)) }
+
+func (o *origin) value() []byte {
+	return appendUint64(appendUint64(make([]byte, 0, originSize), o.boot), o.seq)
+}
 
 const (
 	// batchBytesInitial holds what is applied at once under a usual load; batchBytesKept is what
@@ -226,26 +233,14 @@ func (m *machine) applyEntry(e *raftcore.Entry, observer op.Observer) error {
 // commit makes the batch visible: data, origin records and the position up to which they go, all or
 // nothing. It is not synced; what a crash takes away is in the log.
 func (m *machine) commit() error {
-	for i := range m.origins {
-		if o := &m.origins[i]; o.dirty {
-			value := appendUint64(appendUint64(make([]byte, 0, originSize), o.boot), o.seq)
-			if err := m.batch.Set(sysKey(sysOrigin, uint64(o.id)), value, nil); err != nil {
-				return err
-			}
-			o.dirty = false
-		}
-	}
 	reached := m.reached
-	if err := m.batch.Set([]byte{sysPosition}, reached.append(nil), nil); err != nil {
-		return err
+	err := m.state.show(&written{m.batch, &m.overlay, m.origins, reached, m.ordered})
+	if err != nil {
+		return m.fuse.blow(err)
 	}
-	data := m.batch.Repr() // Pebble keeps the memory of a large batch, and leaves the batch without
-	m.state.counts.begin(&m.overlay, data, reached.index)
-	m.state.rows.begin(&m.overlay)
-	if err := m.db.Apply(m.batch, pebble.NoSync); err != nil {
-		return m.fuse.blow(fmt.Errorf("write state: %w", err))
+	for i := range m.origins {
+		m.origins[i].dirty = false
 	}
-	m.state.rows.end(&m.overlay, data)
 	// In this order: whoever sees the position finds at least its state. See liveView.
 	m.state.position.Store(&reached)
 	m.publish()
@@ -261,6 +256,7 @@ func (m *machine) publish() {
 // renew empties what belongs to one batch.
 func (m *machine) renew() {
 	m.batch.Reset()
+	m.ordered = false
 	m.overlay.reset()
 	m.deadlines.renew()
 	for _, scratch := range [...]*[]byte{
@@ -429,5 +425,5 @@ func (m *machine) flushFailed(err error) error {
 // close makes the state durable, so that the next start has nothing to replay, and closes it.
 func (m *machine) close() error {
 	m.flushes.Wait()
-	return errors.Join(m.db.Flush(), m.batch.Close(), m.db.Close())
+	return errors.Join(m.state.settle(), m.db.Flush(), m.batch.Close(), m.state.close())
 }

@@ -411,7 +411,7 @@ func BenchmarkGet(b *testing.B) {
 		}
 		r.must(s.Apply([]raftcore.Entry{r.proposal(ops...)}, nil))
 	}
-	r.must(s.machine.db.Flush())
+	r.must(flushed(s))
 	view := s.View(false)
 	var key, buf []byte
 	n := 0

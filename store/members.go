@@ -28,6 +28,7 @@ func (m *machine) applyConfig(e *raftcore.Entry) error {
 	m.config, m.configIndex = config, e.Index
 	m.hash.addData(e.Data)
 	value := append(appendUint64(nil, uint64(e.Index)), e.Data...)
+	m.ordered = true
 	return m.batch.Set([]byte{sysConfig}, value, nil)
 }
 
@@ -132,7 +133,7 @@ func (m *machine) eachRecorded(kind byte, visit func(id uint64, value []byte) er
 func (m *machine) OriginOf(id uint64) (boot, seq uint64, ok bool) {
 	d := m.acquire()
 	defer d.release()
-	ok, err := get(d.db, sysKey(sysOrigin, id), "the state", func(value []byte) error {
+	ok, err := d.get(sysKey(sysOrigin, id), func(value []byte) error {
 		if len(value) != originSize {
 			return corrupt("an origin record", "it has %d bytes", len(value))
 		}

@@ -104,7 +104,7 @@ func TestEntriesThatMayBeMissing(t *testing.T) {
 	x := newSent(t)
 	r := newReplica(t, smallOptions(t, vfs.NewMem()))
 	fill(r, 30)
-	r.must(r.s.machine.db.Flush())
+	r.must(flushed(r.s))
 	r.must(r.s.Compact(10))
 	check := func(first, last raftcore.Index, compacted bool) {
 		t.Helper()
@@ -135,7 +135,7 @@ func TestEntriesThatMayBeMissing(t *testing.T) {
 func TestEntriesWhileTheLogShrinks(t *testing.T) {
 	r := newReplica(t, smallOptions(t, vfs.NewMem()))
 	fill(r, 100)
-	r.must(r.s.machine.db.Flush())
+	r.must(flushed(r.s))
 	var readers sync.WaitGroup
 	stop := make(chan struct{})
 	for seed := range uint64(2) {
@@ -191,7 +191,7 @@ func TestCompactTarget(t *testing.T) {
 	for range 100 {
 		r.must(r.commit(nil, r.proposal(put("k", string(make([]byte, random.IntN(500)))))))
 	}
-	r.must(r.s.machine.db.Flush())
+	r.must(flushed(r.s))
 	check := func() {
 		t.Helper()
 		all, err := r.s.Entries(raftcore.Range{First: r.s.base.meta.Pos.Index + 1, Last: r.last.Index}, 1<<30)

@@ -50,8 +50,12 @@ type Options struct {
 	// MB.
 	LogMemTableBytes int64
 	// StateMemTableBytes is the size of a memtable of state/. Larger: overwritten values die in
-	// memory; smaller: less to replay after a crash. Default 32 MB.
+	// memory; smaller: less to replay after a crash, and more of it in the processor's caches.
+	// Default 8 MB.
 	StateMemTableBytes int64
+	// GatherBytes is how much is applied before Pebble gets it at once. Beyond half a memtable Pebble
+	// takes it without sorting it in. Default 9/16 of StateMemTableBytes.
+	GatherBytes int64
 	// CacheBytes is the cache of uncompressed blocks of state/, beside its memtables. Default 128
 	// MB.
 	CacheBytes int64
@@ -68,7 +72,8 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	setDefault(&o.LogMemTableBytes, 128<<20)
-	setDefault(&o.StateMemTableBytes, 32<<20)
+	setDefault(&o.StateMemTableBytes, 8<<20)
+	setDefault(&o.GatherBytes, o.StateMemTableBytes*9/16)
 	setDefault(&o.CacheBytes, 128<<20)
 	setDefault(&o.RowBytes, 128<<20)
 	setDefault(&o.TailBytesMax, 4<<20)
@@ -121,6 +126,7 @@ func (o *Options) validate() error {
 	}{
 		{"LogMemTableBytes", o.LogMemTableBytes, 256 << 10},
 		{"StateMemTableBytes", o.StateMemTableBytes, 256 << 10},
+		{"GatherBytes", o.GatherBytes, 1},
 		{"CacheBytes", o.CacheBytes, 1 << 20},
 		{"TailBytesMax", int64(o.TailBytesMax), 1},
 		{"CompactBytesMin", o.CompactBytesMin, 1},

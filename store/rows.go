@@ -14,26 +14,22 @@ import (
 // cache misses; a read of this is two. It is filled by writes alone: what readers found would have
 // to be kept from overwriting what the applier has written meanwhile.
 //
-// A reader must not be told of a state that others do not see yet, nor be told of an old one when
-// others have seen the next. So while a batch becomes visible in the database, the keys in it are
-// pending, and whoever reads them asks the database:
+// Readers come here after what is gathered, and it is filled when that is settled. Until then they
+// find the newer record there, so it does not matter that the one here is old. Batches that are not
+// gathered are another case; see showAtOnce.
 //
-//	applier:  mark keys pending    database shows the batch    rows take it    clear the marks
-//	reader:   look at the mark, then read the rows
-//
-// A reader that saw no mark began before the database showed the batch, or after the rows had
-// taken it. In the first case it may be told of the state before; it began when nobody had seen
-// the next one.
-//
-// Marks are bits by hash; another key with the same bit costs a read of the database.
+// Most nodes are read by nobody, and then it would be filled for nothing. It is emptied when nobody
+// has looked in it for some settlements, and filled again when somebody has.
 type rows struct {
-	shards  [rowShards]rowShard
-	pending [pendingBits / 64]atomic.Uint64
-	all     atomic.Bool // a flush of a database is becoming visible
+	shards [rowShards]rowShard
+	passed atomic.Bool // readers are to ask Pebble
+	asked  atomic.Bool // somebody has looked since the last settlement
+	idle   int         // settlements since then
 }
 
 const (
-	pendingBits = 1 << 12
+	// rowsIdleMax is after how many settlements that nobody looked between it is emptied.
+	rowsIdleMax = 8
 	// rowBytesMax is the largest record, with its key, that is kept.
 	rowBytesMax = 4 << 10
 	// rowShards is a power of two, so that readers seldom wait for the applier.
@@ -54,63 +50,69 @@ func newRows(bytesMax int64) *rows {
 	return r
 }
 
-// get appends the record of storeKey to dst. False: ask the database.
+// get appends the record of storeKey to dst. False: ask Pebble.
 func (r *rows) get(dst []byte, hash uint64, storeKey []byte) ([]byte, bool) {
-	word, bit := markOf(hash)
-	if r.all.Load() || r.pending[word].Load()&bit != 0 {
+	if !r.asked.Load() {
+		r.asked.Store(true)
+	}
+	if r.passed.Load() {
 		return dst, false
 	}
 	return r.shardOf(hash).get(dst, hash, storeKey)
 }
 
-// base is get for the applier, before what it writes.
-func (r *rows) base(dst []byte, hash uint64, storeKey []byte) ([]byte, bool) {
-	return r.shardOf(hash).get(dst, hash, storeKey)
-}
-
-// The low bits of an order prefix are its hash. markOf, shardOf, tag and set share them out.
-func markOf(hash uint64) (word int, bit uint64) {
-	n := hash % pendingBits
-	return int(n / 64), 1 << (n % 64)
-}
-
+// The low bits of an order prefix are its hash. shardOf, tag and set share them out.
 func (r *rows) shardOf(hash uint64) *rowShard { return &r.shards[hash%rowShards] }
 
-// begin marks what o has written, before the database shows it.
-func (r *rows) begin(o *overlay) {
+// takeBatch takes what a batch has written. data is its memory.
+func (r *rows) takeBatch(o *overlay, data []byte) {
 	if o.flushes > 0 {
-		r.all.Store(true)
+		r.reset()
 	}
-	for _, at := range o.written {
-		word, bit := markOf(o.slots[at].hash)
-		r.pending[word].Or(bit)
-	}
-}
-
-// end takes what o has written, and clears the marks. data is the batch's memory.
-func (r *rows) end(o *overlay, data []byte) {
-	if o.flushes > 0 {
-		for i := range r.shards {
-			r.shards[i].reset()
-		}
+	if !r.wanted() {
+		return
 	}
 	for _, at := range o.written {
 		s := &o.slots[at]
 		key := data[s.keyAt : s.keyAt+s.keyBytes]
-		switch {
-		case key[0] >= op.Databases: // the machine's own
-		case s.valueAt == 0, s.keyBytes+s.valueBytes > rowBytesMax,
-			s.flushes < o.flushedBefore(key[0]):
-			r.shardOf(s.hash).drop(s.hash, key)
-		default:
-			r.shardOf(s.hash).put(s.hash, key, data[s.valueAt:s.valueAt+s.valueBytes])
-		}
+		gone := s.valueAt == 0 || s.flushes < o.flushedBefore(key[0])
+		r.takeOne(s.hash, key, data[s.valueAt:s.valueAt+s.valueBytes], gone)
 	}
-	for _, at := range o.written {
-		word, bit := markOf(o.slots[at].hash)
-		r.pending[word].And(^bit)
+}
+
+// take takes what was settled.
+func (r *rows) take(t *table, sorted []settled) {
+	if r.asked.Swap(false) {
+		r.idle = 0
+	} else if r.idle++; r.idle == rowsIdleMax {
+		r.reset()
 	}
-	r.all.Store(false)
+	if !r.wanted() {
+		return
+	}
+	for i := range sorted {
+		found, _ := t.record(int(sorted[i].at))
+		r.takeOne(hashOf(found.key), found.key, found.value, found.deleted)
+	}
+}
+
+// wanted: it is not empty otherwise, and so what is not taken is not here.
+func (r *rows) wanted() bool { return r.idle < rowsIdleMax }
+
+func (r *rows) takeOne(hash uint64, key, value []byte, gone bool) {
+	switch {
+	case key[0] >= op.Databases: // the machine's own
+	case gone, len(key)+len(value) > rowBytesMax:
+		r.shardOf(hash).drop(hash, key)
+	default:
+		r.shardOf(hash).put(hash, key, value)
+	}
+}
+
+func (r *rows) reset() {
+	for i := range r.shards {
+		r.shards[i].reset()
+	}
 }
 
 // rowShard is a ring of records, the oldest of which are overwritten, and a table of references

@@ -55,8 +55,10 @@ func TestRowShardAgainstAMap(t *testing.T) {
 // read the database, see a counter grow, whoever looks: what one of them has seen, a view that is
 // opened later shows.
 func TestRowsNeverGoBack(t *testing.T) {
-	r := newReplica(t, smallOptions(t, vfs.NewMem()))
-	const keys, rounds = 8, 400
+	o := smallOptions(t, vfs.NewMem())
+	o.GatherBytes = 32 << 10
+	r := newReplica(t, o)
+	const keys, rounds = 8, 300
 	var readers sync.WaitGroup
 	stop := make(chan struct{})
 	var mu sync.Mutex
@@ -100,10 +102,20 @@ func TestRowsNeverGoBack(t *testing.T) {
 			}
 		}()
 	}
-	for range rounds {
+	for round := range rounds {
 		var ops []op.Op
+		fillers := 100 // so that it takes its time
+		if round%8 == 0 {
+			fillers = 1500
+		}
+		for i := range fillers {
+			ops = append(ops, put(fmt.Sprint("filler", i), strings.Repeat("v", 100+round%10)))
+		}
 		for k := range keys {
 			ops = append(ops, op.Op{Code: op.CodeAdd, Key: []byte{byte(k)}, Delta: 1})
+		}
+		if round%4 == 0 { // which is not gathered
+			ops = append(ops, op.Op{Code: op.CodePut, Key: []byte("t"), TTL: op.TTLAfter, Time: 1000})
 		}
 		r.must(r.commit(nil, r.proposal(ops...)))
 	}
@@ -149,7 +161,7 @@ func TestRowsFollowTheState(t *testing.T) {
 		r.must(r.commit(nil, r.proposal(step.ops...)))
 		check(step.want)
 	}
-	if _, hit := r.s.machine.state.rows.base(nil, placeOf(0, key).prefix,
+	if _, hit := r.s.machine.state.rows.get(nil, placeOf(0, key).prefix,
 		placeOf(0, key).append(nil)); hit {
 		t.Error("a flush of one database empties the rows of all: this is not so any more")
 	}

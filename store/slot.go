@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -56,7 +57,7 @@ func (v *batchView) KeysInSlot(
 	}
 	lower, upper := slotRange(db, slot)
 	put, err := v.putBetween(lower, upper)
-	if err != nil {
+	if err = errors.Join(err, v.m.state.settle()); err != nil {
 		return 0, err
 	}
 	emit := func(storeKey []byte) bool {

@@ -30,7 +30,7 @@ func newWriter(b *testing.B, megabytes int) *writer {
 	for range megabytes * 20 {
 		w.write()
 	}
-	w.r.must(s.machine.db.Flush())
+	w.r.must(flushed(s))
 	return w
 }
 

@@ -174,7 +174,7 @@ func TestSnapshotKnowsItsPosition(t *testing.T) {
 		for range 3 {
 			fill.must(fill.commit(nil, fill.configEntry(raftcore.NodeID(fill.last.Index), self)))
 			fill.must(fill.commit(nil, fill.proposal(put("k", "meanwhile"))))
-			fill.must(fill.s.machine.db.Flush())
+			fill.must(flushed(fill.s))
 		}
 	}
 	hook := errorfs.InjectorFunc(func(o errorfs.Op) error {
@@ -239,7 +239,7 @@ func TestSnapshotsAreKeptAndDropped(t *testing.T) {
 		}
 	}
 	fill(r, 60)
-	r.must(r.s.machine.db.Flush())
+	r.must(flushed(r.s))
 	r.must(r.s.machine.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false))
 	mustTake(t, r.s, 2)
 	for name, want := range before {

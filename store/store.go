@@ -87,7 +87,7 @@ func (s *Store) openState() (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newDatabase(db, s.options.RowBytes, fs.PathJoin(s.dir, in.stateName()), s.retiring), nil
+	return newDatabase(db, s.options, fs.PathJoin(s.dir, in.stateName()), s.retiring), nil
 }
 
 func (s *Store) stateOptions() *pebble.Options { return s.options.stateOptions(s.fs, s.cache) }

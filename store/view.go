@@ -28,7 +28,11 @@ func (m *machine) View(stable bool) op.View {
 
 // stableView takes over the caller's reference.
 func (d *database) stableView() *stableView {
-	v := &stableView{d: d, snapshot: d.db.NewSnapshot()}
+	settled := d.settle()
+	v := &stableView{d: d, snapshot: d.db.NewSnapshot(), err: settled}
+	if settled != nil {
+		return v
+	}
 	// The snapshot may be newer than the published position, so the position is its own.
 	_, v.err = get(v.snapshot, []byte{sysPosition}, "the state", v.position.decode)
 	return v
@@ -55,11 +59,14 @@ func lookup(
 		}
 		return err
 	}
-	if from.rows != nil {
-		var hit bool
-		scratch.value, hit = from.rows.get(scratch.value[:0], p.prefix, scratch.key)
-		if hit {
+	if from.live != nil {
+		var k knowledge
+		scratch.value, k = from.live.recent(scratch.value[:0], p.prefix, scratch.key)
+		switch k {
+		case isPresent:
 			return visitValue(scratch.value)
+		case isAbsent:
+			return nil
 		}
 	}
 	_, err := get(from.db, scratch.key, "the state", visitValue)
@@ -69,7 +76,20 @@ func lookup(
 // source is what a view reads.
 type source struct {
 	db   pebble.Reader
-	rows *rows // beside db; nil: none
+	live *database // what there is beside db; nil: nothing
+}
+
+// recent is what is known of a key without asking Pebble.
+func (d *database) recent(dst []byte, hash uint64, storeKey []byte) ([]byte, knowledge) {
+	dst, k := d.gathered.get(dst, hash, storeKey)
+	if k != askPebble {
+		return dst, k
+	}
+	dst, hit := d.rows.get(dst, hash, storeKey)
+	if hit {
+		return dst, isPresent
+	}
+	return dst, askPebble
 }
 
 // fetch is op.View.Get over a reader.
@@ -119,12 +139,12 @@ func (v *liveView) LogTime() uint64 { return uint64(v.position.Load().stamp) }
 
 func (v *liveView) Get(db uint8, key, buf []byte) (op.Value, error) {
 	now := v.position.Load().stamp
-	return fetch(source{v.db, v.rows}, now, db, key, buf)
+	return fetch(source{v.db, (*database)(v)}, now, db, key, buf)
 }
 
 func (v *liveView) Head(db uint8, key []byte) (op.Value, int, error) {
 	now := v.position.Load().stamp
-	return fetchHead(source{v.db, v.rows}, now, db, key)
+	return fetchHead(source{v.db, (*database)(v)}, now, db, key)
 }
 
 // Count has to see one state, which only a stable view does.
@@ -222,6 +242,9 @@ func (v *batchView) Head(db uint8, key []byte) (op.Value, int, error) {
 // Count is that of the database without what the batch has touched, and of what the batch has put.
 func (v *batchView) Count(db uint8) (keys, expires int64, err error) {
 	m := v.m
+	if err := m.state.settle(); err != nil {
+		return 0, 0, err
+	}
 	t, err := countStored(m.db, db, m.now, v.touched)
 	if err != nil {
 		return 0, 0, err

@@ -166,7 +166,7 @@ func (m *machine) start() {
 func (p *process) open() error {
 	w, m := p.w, p.m
 	s, err := store.Open("data", store.Options{FS: m.disk.fs(), Logger: zerolog.Nop(), Fatal: p.fatal,
-		LogMemTableBytes: 256 << 10, StateMemTableBytes: 256 << 10, CacheBytes: 1 << 20,
+		LogMemTableBytes: 256 << 10, StateMemTableBytes: 256 << 10, GatherBytes: 4 << 10, CacheBytes: 1 << 20,
 		RowBytes: 1 << 16, CompactBytesMin: 1, TailBytesMax: 4 << 10})
 	if err != nil {
 		return err

@@ -1,0 +1,184 @@
+package store
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"kelek/store/op"
+)
+
+// TestTableAgainstAMap: a table knows what was put last, in place or not, and in the end holds each
+// key once.
+func TestTableAgainstAMap(t *testing.T) {
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		x := &table{}
+		model := map[string]string{} // "-": deleted
+		for i := range 8000 {
+			key := placeOf(0, fmt.Append(nil, "key", random.IntN(2000))).append(nil)
+			hash := hashOf(key)
+			switch random.IntN(6) {
+			case 0:
+				x.put(hash, key, nil, true)
+				model[string(key)] = "-"
+			case 1, 2, 3:
+				value := strings.Repeat("v", random.IntN(1+random.IntN(40)))
+				x.put(hash, key, []byte(value), false)
+				model[string(key)] = value
+			default:
+				got, k := x.get([]byte("+"), hash, key)
+				want, is := model[string(key)]
+				switch {
+				case !is && k == askPebble, want == "-" && k == isAbsent:
+				case is && k == isPresent && string(got) == "+"+want:
+				default:
+					t.Fatalf("seed %d: %x is %q (%d), want %q (%v)", seed, key, got, k, want, is)
+				}
+			}
+			if i == 3000 {
+				x.reset(1 << 10)
+				clear(model)
+			}
+		}
+		found := 0
+		for at := 0; at < len(x.data); {
+			r, next := x.record(at)
+			if !r.dead {
+				want := model[string(r.key)]
+				if r.deleted != (want == "-") || !r.deleted && string(r.value) != want {
+					t.Fatalf("seed %d: %x is %q, want %q", seed, r.key, r.value, want)
+				}
+				found++
+			}
+			at = next
+		}
+		if found != len(model) || found != x.live {
+			t.Errorf("seed %d: %d records and %d live, want %d", seed, found, x.live, len(model))
+		}
+	}
+}
+
+// TestSettlementIsInOrder: Pebble takes a large batch that is in order for nothing, and sorts any
+// other.
+func TestSettlementIsInOrder(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 1))
+	x, s := &table{}, &settling{}
+	for i := range 3000 {
+		key := place{db: uint8(random.IntN(3)), prefix: random.Uint64() >> (i % 2 * 58),
+			key: fmt.Append(nil, i)}.append(nil)
+		x.put(hashOf(key), key, nil, i%5 == 0)
+	}
+	x.put(hashOf(sysKey(sysOrigin, 7)), sysKey(sysOrigin, 7), []byte("o"), false)
+	s.sort(x)
+	if len(s.sorted) != x.live {
+		t.Fatalf("%d records, want %d", len(s.sorted), x.live)
+	}
+	last := ""
+	for i := range s.sorted {
+		r, _ := x.record(int(s.sorted[i].at))
+		if string(r.key) <= last {
+			t.Fatalf("%x comes after %x", r.key, last)
+		}
+		last = string(r.key)
+	}
+}
+
+// TestBatchesAreSeenAsAWhole: two keys that are always written together, in one batch, are never
+// seen apart by live reads of one and then the other, while tables change places, are settled, and
+// batches pass them by.
+func TestBatchesAreSeenAsAWhole(t *testing.T) {
+	r := newReplica(t, smallOptions(t, vfs.NewMem()))
+	r.must(r.commit(nil, r.proposal(put("a", "00000"), put("b", "00000"))))
+	var readers sync.WaitGroup
+	stop := make(chan struct{})
+	look := func(stable bool) error {
+		view := r.s.View(stable)
+		defer view.Close()
+		first, err := view.Get(0, []byte("a"), nil)
+		if err != nil {
+			return err
+		}
+		second, err := view.Get(0, []byte("b"), nil)
+		if string(second.Bytes) < string(first.Bytes) || stable && string(second.Bytes) > string(first.Bytes) {
+			return fmt.Errorf("b is %s after a was %s (stable: %v)", second.Bytes, first.Bytes, stable)
+		}
+		return err
+	}
+	for reader := range 3 {
+		readers.Add(1)
+		go func() {
+			defer readers.Done()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := look(reader == 0); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}()
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range 600 {
+		value := fmt.Sprintf("%05d", i)
+		ops := []op.Op{put("b", value), put(fmt.Sprint("other", random.IntN(300)), value), put("a", value)}
+		switch random.IntN(12) {
+		case 0: // passes the tables by
+			ops = append(ops, op.Op{Code: op.CodePut, Key: []byte("t"), Value: []byte("x"),
+				TTL: op.TTLAfter, Time: 1000})
+		case 1: // too large for them
+			ops = append(ops, put("large", strings.Repeat("x", 4<<10)))
+		}
+		r.must(r.commit(nil, r.proposal(ops...)))
+	}
+	close(stop)
+	readers.Wait()
+	r.must(r.s.Close())
+}
+
+// TestNobodyReads: rows are not filled when nobody has looked for a while, and are filled again
+// afterwards, with what is so then.
+func TestNobodyReads(t *testing.T) {
+	r := newReplica(t, smallOptions(t, vfs.NewMem()))
+	filled := func() (n int) {
+		for i := range r.s.machine.state.rows.shards {
+			n += len(r.s.machine.state.rows.shards[i].ring)
+		}
+		return n
+	}
+	write := func(value string) {
+		r.must(r.commit(nil, r.proposal(put("k", value))))
+		r.must(r.s.machine.state.settle())
+	}
+	write("a")
+	if filled() == 0 {
+		t.Error("rows are empty at first")
+	}
+	for range rowsIdleMax {
+		write("b")
+	}
+	if filled() != 0 {
+		t.Error("rows are kept although nobody reads them")
+	}
+	for _, want := range []string{"c", "d", "e"} {
+		write(want)
+		view := r.s.View(false)
+		got, err := view.Get(0, []byte("k"), nil)
+		view.Close()
+		if r.must(err); string(got.Bytes) != want {
+			t.Errorf("k is %s, want %s", got.Bytes, want)
+		}
+	}
+	if filled() == 0 {
+		t.Error("rows stay empty although somebody reads")
+	}
+	r.must(r.s.Close())
+}
