@@ -14,7 +14,7 @@ import (
 // in, and persons promote, demote, remove, and hand leadership over.
 func TestMembers(t *testing.T) {
 	var all stats
-	for seed := range uint64(6) {
+	for seed := range uint64(4) {
 		w := newWorld(t, *shift+seed)
 		w.random = true
 		w.until("names", w.acquainted)

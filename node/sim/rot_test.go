@@ -101,7 +101,7 @@ func edit(fs vfs.FS, path string, change func(b []byte)) {
 // which damages both. It reads on, and so does its next start: whoever meets the damage ends, and
 // nobody is shown anything that is not so. The others serve.
 func TestRot(t *testing.T) {
-	for seed := range uint64(15) {
+	for seed := range uint64(10) {
 		part := []string{"", "log/", "MANIFEST", "data/state", ".sst"}[seed%5]
 		w := newWorld(t, *shift+seed)
 		w.busy(300)
