@@ -2,6 +2,7 @@ package raftcore
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -186,6 +187,47 @@ func TestASlowPeerIsFedFromDiskOnceMemoryHasLetGo(t *testing.T) {
 	c.heal()
 	c.pass(Second)
 	c.expectApplied(3, want...)
+}
+
+// After a probe few messages are in flight, and each that is acknowledged lets one more follow. See
+// windowMin.
+func TestTheWindowOpensWithAcknowledgements(t *testing.T) {
+	c := newCluster(t, 3)
+	c.lead(1)
+	leader := c.nodes[1].core
+	leader.options.MaxAppendBytes, leader.options.MaxInflightMessages = 1, 16
+	p := c.peer(3)
+	c.partition(3)
+	for i := range 100 {
+		c.propose(1, fmt.Sprint("value number ", i))
+		c.deliver()
+	}
+	c.heal()
+	p.becomeProbing(p.match + 1)
+	var windows []int
+	for range 200 { // one message at a time
+		c.now += Millisecond
+		leader.Tick(c.now, c.clock)
+		c.drain(c.nodes[1])
+		if p.state == replicating && (len(windows) == 0 || windows[len(windows)-1] < p.flights.count) {
+			windows = append(windows, p.flights.count)
+		}
+		c.deliver2(1, 3)
+		c.deliver2(3, 1)
+		if p.match == leader.log.last.Index {
+			break
+		}
+	}
+	want := []int{windowMin}
+	for want[len(want)-1] < 16 {
+		want = append(want, min(2*want[len(want)-1], 16))
+	}
+	if !slices.Equal(windows, want) {
+		t.Errorf("%v messages in flight, want %v", windows, want)
+	}
+	expect(t, "match", p.match, leader.log.last.Index)
+	p.becomeProbing(p.match + 1)
+	expect(t, "acknowledged since the probe", p.acked, 0)
 }
 
 // A disk that says that it has synced what it has not shows at the next start: the node lacks what

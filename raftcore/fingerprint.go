@@ -124,7 +124,7 @@ func (p *progress) fingerprint(like Likeness) fingerprint {
 	h := newFingerprint()
 	h.add(like.name(p.id), uint64(p.match), uint64(p.next), uint64(p.state), uint64(p.epoch))
 	h.add(uint64(p.commit), p.told, p.round, uint64(p.flights.count), uint64(len(p.loaded)))
-	h.add(uint64(p.catchUp), p.moved)
+	h.add(uint64(p.catchUp), p.moved, uint64(p.acked))
 	h.flag(p.probed, p.loading, p.reopened, p.offered)
 	h.meta(&p.snapshot)
 	if !like.Timeless {

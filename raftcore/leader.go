@@ -222,7 +222,7 @@ func (c *Core) maySend(p *progress) bool {
 	case probing:
 		return !p.probed
 	case replicating:
-		return !p.flights.full(c.options.MaxInflightMessages, c.options.MaxInflightBytes)
+		return !p.windowFull(&c.options)
 	}
 	return false
 }
@@ -290,7 +290,7 @@ func (c *Core) appendAnswered(m *Message) {
 		c.appendRejected(p, m)
 	case p.state == probing:
 		p.becomeReplicating()
-	case !p.reopened && p.flights.full(c.options.MaxInflightMessages, c.options.MaxInflightBytes):
+	case !p.reopened && p.windowFull(&c.options):
 		p.flights.freeFirst()
 		p.reopened = true
 	}
@@ -310,7 +310,7 @@ func (c *Core) answered(m *Message) *progress {
 	if m.Match > c.log.last.Index && !planted(10) && !planted(12) {
 		broken("peer %x is durable to %d of %d", p.id, m.Match, c.log.last.Index)
 	}
-	moved := p.acknowledged(min(m.Match, c.log.last.Index))
+	moved := p.acknowledged(min(m.Match, c.log.last.Index), &c.options)
 	c.maybeEndSnapshot(p)
 	if moved {
 		p.moved = c.lead.round

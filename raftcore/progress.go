@@ -48,6 +48,9 @@ type progress struct {
 	round   uint64  // newest round echoed
 	contact Instant // last response
 	flights inflights
+	// acked is how many messages were acknowledged since the last probe, up to the limit: the window
+	// opens with them, see windowMin.
+	acked int
 	// reopened: a slot was freed in this heartbeat without an acknowledgement. Once is enough to
 	// find out that a message is lost; once per response would let late and repeated responses
 	// each send another message, whose responses are repeated, too.
@@ -73,7 +76,7 @@ func (p *progress) becomeSnapshotting() {
 
 // becomeProbing starts over after next-1.
 func (p *progress) becomeProbing(next Index) {
-	p.state, p.probed, p.next = probing, false, max(next, p.match+1)
+	p.state, p.probed, p.next, p.acked = probing, false, max(next, p.match+1), 0
 	p.flights.clear()
 	p.loaded = nil
 }
@@ -84,9 +87,25 @@ func (p *progress) becomeReplicating() {
 	p.flights.clear()
 }
 
+// windowMin is how many messages may be in flight after a probe. Each acknowledged one lets one more
+// follow, so the window doubles in a round trip, up to the limit.
+//
+// Scenario: a link that changes the order. Of 256 messages that are sent at once, twenty are
+// overtaken and rejected by a peer that then has all of them. Each rejection ends in a probe, and the
+// probe in 256 messages more, of which twenty are overtaken: the link carries nothing else any more,
+// and no fault has to last for that. With few messages after a probe fewer than one is overtaken.
+const windowMin = 4
+
+// windowFull reports whether a response has to come before the next message.
+func (p *progress) windowFull(o *Options) bool {
+	return p.flights.full(min(o.MaxInflightMessages, windowMin+p.acked), o.MaxInflightBytes)
+}
+
 // acknowledged takes a durable index from a response. It reports whether match moved.
-func (p *progress) acknowledged(match Index) bool {
+func (p *progress) acknowledged(match Index, o *Options) bool {
+	inFlight := p.flights.count
 	p.flights.freeUpTo(match)
+	p.acked = min(p.acked+inFlight-p.flights.count, max(0, o.MaxInflightMessages-windowMin))
 	if match <= p.match {
 		return false
 	}
