@@ -39,10 +39,11 @@ type powerCut struct {
 
 // fault lets one file operation fail.
 type fault struct {
-	kinds []errorfs.OpKind
-	part  string // of the path
-	skip  int    // so many of them succeed first
-	err   error
+	kinds  []errorfs.OpKind
+	part   string // of the path
+	random bool   // anywhere but in a directory, whose failed sync is a panic of Pebble's after fatal
+	skip   int    // so many of them succeed first
+	err    error
 }
 
 func newDisk(mem *vfs.MemFS, seed uint64) *disk {
@@ -67,7 +68,7 @@ func (d *disk) MaybeError(o errorfs.Op) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f := d.fault
-	if f == nil || !strings.Contains(o.Path, f.part) {
+	if f == nil || !strings.Contains(o.Path, f.part) || f.random && isDir(o.Path) {
 		return nil
 	}
 	for _, kind := range f.kinds {
@@ -81,6 +82,12 @@ func (d *disk) MaybeError(o errorfs.Op) error {
 		}
 	}
 	return nil
+}
+
+func isDir(path string) bool {
+	base := path[strings.LastIndexByte(path, '/')+1:]
+	return base == "data" || base == "log" || base == "state" || strings.HasPrefix(base, "state-") ||
+		strings.HasSuffix(base, ".new")
 }
 
 func (d *disk) set(f *fault) {

@@ -228,7 +228,8 @@ func (w *world) reap(p *process) {
 		w.note("%s loses its power at a sync", p)
 		w.stats.crashes++
 		w.bury(p)
-	case node.ExitCode(p.node.Err()) == node.ExitRemoved && w.check.model.gone(p.m.id):
+	case p.node.Err() != nil && w.check.model.gone(p.m.id):
+		// Removed, it may meet a proposal of its own that does not count any more, and stop at that.
 		w.note("%s: %v", p, p.node.Err())
 		w.retire(p.m)
 	case p.node.Err() != nil:
@@ -300,7 +301,7 @@ func (w *world) anyFault() *fault {
 		errorfs.OpStat, errorfs.OpFileRead, errorfs.OpFileReadAt, errorfs.OpFileReadAt,
 		errorfs.OpFileWrite, errorfs.OpFileWrite, errorfs.OpFileSync, errorfs.OpFileSync,
 		errorfs.OpFileSyncData, errorfs.OpFileSyncTo, errorfs.OpFileClose}
-	f := &fault{kinds: []errorfs.OpKind{kinds[w.rng.IntN(len(kinds))]}, skip: w.rng.IntN(20),
+	f := &fault{random: true, kinds: []errorfs.OpKind{kinds[w.rng.IntN(len(kinds))]}, skip: w.rng.IntN(20),
 		err: errorfs.ErrInjected}
 	if w.rng.IntN(4) == 0 {
 		f.err = syscall.ENOSPC
