@@ -34,11 +34,9 @@ func (r *recorder) Write(w *raftcore.Write) (func() error, error) {
 		appended = append(appended, w.Append[i].Pos)
 	}
 	r.started = max(r.started, seq)
-	r.note(func(x *promises) {
-		if w.TruncateFrom != 0 {
-			x.truncate(w.TruncateFrom)
-		}
-	})
+	if w.TruncateFrom != 0 {
+		r.withdraw(w.TruncateFrom)
+	}
 	wait, err := r.Storage.Write(w)
 	if err != nil {
 		return nil, err
@@ -62,6 +60,7 @@ func (r *recorder) Write(w *raftcore.Write) (func() error, error) {
 // Install implements node.Storage.
 func (r *recorder) Install(meta raftcore.SnapshotMeta, hard *raftcore.HardState) error {
 	failed := r.p.failed.Load()
+	r.withdraw(meta.Pos.Index + 1)
 	if err := r.Storage.Install(meta, hard); err != nil {
 		return err
 	}
@@ -75,6 +74,16 @@ func (r *recorder) Install(meta raftcore.SnapshotMeta, hard *raftcore.HardState)
 		r.p.w.stats.installs++
 	})
 	return nil
+}
+
+// withdraw takes promises back. It does so while the power goes, too: the image of the disk is taken an
+// instant later, and may show the write.
+func (r *recorder) withdraw(from raftcore.Index) {
+	r.p.w.mu.Lock()
+	defer r.p.w.mu.Unlock()
+	if !r.p.gone {
+		r.p.m.promised.truncate(from)
+	}
 }
 
 // note changes what was promised, unless nobody hears it any more.
