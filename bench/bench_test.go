@@ -201,7 +201,7 @@ func TestFiguresFitTheirColumns(t *testing.T) {
 // The whole command: it starts a cluster, measures it, and leaves nothing but its results.
 func TestBenchStartsAndRemovesItsCluster(t *testing.T) {
 	dir := t.TempDir()
-	cmd := exec.Command(binary(t), "bench", "--sizes", "1", "--for", "100ms", "--warmup", "10ms",
+	cmd := exec.Command(binary(t), "bench", "--sizes", "1", "--for", "400ms", "--warmup", "10ms",
 		"--keys", "500", "--pipeline", "8", "--against", "ceiling", "--rounds", "2")
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
