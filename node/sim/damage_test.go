@@ -11,7 +11,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/atomicfs"
 
-	"kelek/raftcore"
 	"kelek/store"
 )
 
@@ -138,14 +137,13 @@ func (w *world) replace(old *machine) {
 	}
 }
 
-// acquainted reports that everybody knows everybody's name: a node that died before it was known by
-// name would be nobody's namesake.
+// acquainted reports that every founder is recorded by its name everywhere: one that died before that
+// would be nobody's namesake. To have heard of a name is not enough, who heard it may not lead.
 func (w *world) acquainted() bool {
 	for _, p := range w.running() {
-		for _, m := range p.node.Status().Members {
-			if w.machine(raftcore.NodeID(m.ID)).name != m.Name {
-				return false
-			}
+		recorded, err := p.storage.Members()
+		if err != nil || len(recorded) < len(w.founders.Voters) {
+			return false
 		}
 	}
 	return true

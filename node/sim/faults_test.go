@@ -114,8 +114,10 @@ func (w *world) fail(victim *machine, f *fault, goesOn bool) {
 // snapshot for it.
 func (w *world) needSnapshot(f *fault) (others []*disk) {
 	late := w.machines[0]
+	lacks := int(late.process.node.Status().LastIndex)
 	w.crash(late)
-	lacks := len(w.check.entries)
+	// What it was writing when it crashed may be in its log, too.
+	lacks = max(lacks, len(w.check.entries)) + 100
 	w.until("logs that begin later", func() bool {
 		w.busy(1)
 		return !slices.ContainsFunc(w.running(), func(p *process) bool {
