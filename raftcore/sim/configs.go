@@ -254,16 +254,21 @@ func isQuorumMask(halves [2]uint, in uint) bool {
 }
 
 // possibleConfigs are those that may yet be in force in a cluster that is left alone: the one that
-// is committed, the last one in each log, and those that may be under way.
+// is committed, the last one in each log, and those that may be under way. One of a leader that was
+// paused before it could write it is nowhere but in its core, and takes effect when that goes on.
 func (c *checker) possibleConfigs() []raftcore.Config {
 	configs := []raftcore.Config{c.config}
 	for i := range c.open {
 		configs = append(configs, c.open[i].Config)
 	}
 	for _, p := range c.w.nodes {
-		if config := p.disk.config(); len(config.Voters) > 0 {
-			configs = append(configs, config)
+		configs = append(configs, p.disk.config())
+		if p.core != nil && p.dirty {
+			p.core.Status(&p.status)
+			configs = append(configs, p.status.Config)
 		}
 	}
-	return configs
+	return slices.DeleteFunc(configs, func(config raftcore.Config) bool {
+		return len(config.Voters) == 0 // a blank node's
+	})
 }

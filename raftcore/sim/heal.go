@@ -19,6 +19,7 @@ func (w *World) heal() {
 	w.phase++
 	w.healedAt = w.now
 	w.healBy = w.now + healTimeouts*w.knobs.electionMax()
+	w.healEnds = w.now + w.healLongest()
 	w.progress = 0
 	w.scrub()
 	members := w.nodes
@@ -98,6 +99,9 @@ func (w *World) healNode(p *process, connected bool) {
 	if p.core != nil && p.disk.syncing && p.disk.syncEnds > w.now+w.promptly() {
 		p.syncTakes(w.promptly())
 	}
+	if p.core != nil && p.fetch.syncEnds > w.now+w.promptly() {
+		p.fetchTakes(w.promptly())
+	}
 	p.isolated = !connected
 	if !connected {
 		if w.rng.heal.IntN(2) == 0 {
@@ -124,6 +128,16 @@ const (
 	idleHeartbeats = 20
 )
 
+// healLongest bounds how long a healed cluster may take at all. Messages of one entry, one at a time,
+// bring forward one entry per time that it takes to read, send, sync and acknowledge it.
+func (w *World) healLongest() raftcore.Instant {
+	last := raftcore.Index(0)
+	for i := range w.nodes {
+		last = max(last, w.checker.nodes[i].last.Index)
+	}
+	return healTimeoutsMax*w.knobs.electionMax() + 4*w.promptly()*raftcore.Instant(last)
+}
+
 // becomeIdle waits for the last packet of the faulty phase, and then lets the cluster alone.
 func (w *World) becomeIdle() {
 	if settled := w.network.late + w.knobs.electionMax(); w.now < settled {
@@ -142,10 +156,12 @@ func (w *World) checkHealed() {
 		w.phase = done
 		return
 	}
+	if n := len(w.checker.configs); n != w.changed {
+		w.changed, w.progress = n, 0 // a new member has all of it to catch up with
+	}
 	if progress := w.checker.progress(); progress > w.progress {
 		w.progress = progress
-		w.healBy = min(w.now+healTimeouts*w.knobs.electionMax(),
-			w.healedAt+healTimeoutsMax*w.knobs.electionMax())
+		w.healBy = min(w.now+healTimeouts*w.knobs.electionMax(), w.healEnds)
 	}
 	switch {
 	case problem == "":

@@ -131,7 +131,9 @@ type World struct {
 	phase    phase
 	healedAt raftcore.Instant // since when faults are off
 	healBy   raftcore.Instant // when the healed cluster must be whole
+	healEnds raftcore.Instant // when it must be, however much it goes forward
 	progress raftcore.Index   // of the healed cluster at the last look
+	changed  int              // configurations that were committed at that look
 	packets  uint64           // sent when the idle phase began
 	strikes  []Strike         // that have struck, or are to strike, see strike.go
 	struck   int              // of the strikes of a script
@@ -192,7 +194,7 @@ var eventTable = [eventKinds]func(w *World, p *process, e *event){
 	evStop:       func(_ *World, p *process, _ *event) { p.stopped() },
 	evTake:       func(_ *World, p *process, e *event) { p.takeNow(e.arg != 0) },
 	evFetch:      func(_ *World, p *process, e *event) { p.fetchTimedOut(e.arg>>16, e.arg&0xffff) },
-	evFetched:    func(_ *World, p *process, e *event) { p.fetched(e.arg) },
+	evFetched:    func(_ *World, p *process, e *event) { p.fetched(e) },
 	evAdvance:    func(_ *World, p *process, _ *event) { p.gathered() },
 	evResend:     func(_ *World, p *process, _ *event) { p.resend() },
 	evSession:    func(w *World, _ *process, e *event) { w.clients.session(e.arg) },

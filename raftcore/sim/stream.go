@@ -40,6 +40,8 @@ type fetch struct {
 	number uint64 // tells answers to this one from answers to an earlier one
 	tries  int    // without an answer
 	whole  bool   // being synced, or reported
+	// syncEnds is the world time at which the whole is synced; 0: it is not here yet.
+	syncEnds raftcore.Instant
 }
 
 // streamPart is a request for a part of a snapshot, or the answer.
@@ -100,12 +102,18 @@ func (p *process) fetchNext() {
 	f, s := &p.fetch, &p.disk.stage
 	if s.whole != nil {
 		f.whole = true
-		p.w.schedule(p, p.w.syncLatency(&p.disk), evFetched, f.number)
+		p.fetchTakes(p.w.syncLatency(&p.disk))
 		return
 	}
 	to := p.w.indexOf(f.From)
 	p.w.network.stream(p, to, streamPart{number: f.number, id: f.Meta.ID, offset: len(s.parts)})
 	p.w.schedule(p, p.w.knobs.election/streamTimeoutOf, evFetch, f.number<<16|uint64(len(s.parts)))
+}
+
+// fetchTakes says when the sync of the whole ends, whatever was said before.
+func (p *process) fetchTakes(latency raftcore.Instant) {
+	p.fetch.syncEnds = p.w.now + latency
+	p.w.schedule(p, latency, evFetched, p.fetch.number)
 }
 
 // fetchTimedOut asks again, and gives up in the end: the connection cannot be made.
@@ -130,8 +138,9 @@ func (p *process) giveUpFetch() {
 }
 
 // fetched: everything is here and synced. The core may have lost interest meanwhile.
-func (p *process) fetched(number uint64) {
-	if p.fetch.number == number && !p.at(afterSnapshot) {
+func (p *process) fetched(e *event) {
+	f := &p.fetch
+	if f.number == e.arg && f.syncEnds == e.at && !p.at(afterSnapshot) {
 		p.core.SnapshotFetched(p.fetch.Meta)
 		p.inputTaken()
 	}
@@ -156,8 +165,12 @@ func (p *process) takePart(from *process, part streamPart) {
 		return
 	}
 	f.tries = 0
-	s.parts = append(s.parts, part.data)
-	p.w.stats.Parts++
+	// Who has staged all of it before a crash, and does not know that it is sound, asks for what
+	// comes after the end, and gets the checksum.
+	if part.offset < p.w.knobs.snapshotParts {
+		s.parts = append(s.parts, part.data)
+		p.w.stats.Parts++
+	}
 	if last := len(s.parts) == p.w.knobs.snapshotParts; last || len(s.parts)%partsPerFile == 0 {
 		p.finishFile(part.snapshot, last)
 	}
