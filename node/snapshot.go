@@ -132,7 +132,8 @@ func (n *Node) present(p raftcore.PeerState) bool {
 	return needsSnapshot(p) && n.now < p.Contact+n.electionTimeout
 }
 
-// fetchSnapshot begins to fetch one, and gives up the one before.
+// fetchSnapshot begins to fetch one, and gives up the one before. While one waits to be installed,
+// what is staged belongs to the log writer, and there is no place for another: see maybeInstalled.
 func (n *Node) fetchSnapshot(f *raftcore.Fetch) {
 	s := &n.snapshotting
 	n.endFetch()
@@ -145,7 +146,9 @@ func (n *Node) fetchSnapshot(f *raftcore.Fetch) {
 	t.Meta.Config = cloneConfig(&f.Meta.Config)
 	t.ctx, t.cancel = context.WithCancel(n.lifecycle.fetches)
 	s.fetching = t
-	n.helpers.fetch(t)
+	if s.installing == 0 {
+		n.helpers.fetch(t)
+	}
 }
 
 // endFetch gives up what is being fetched, or was fetched and is not installed.
@@ -244,6 +247,9 @@ func (n *Node) maybeInstalled() {
 	n.keeping.hurry()
 	n.seen.stale = true
 	n.answerJumped(x)
+	if s.fetching != nil { // a newer one was offered meanwhile
+		n.helpers.fetch(s.fetching)
+	}
 }
 
 // answerJumped answers the own proposals that the installed state knows: they were executed or not

@@ -201,6 +201,32 @@ func TestReceiverCrashesBeforeTheInstall(t *testing.T) {
 	c.same()
 }
 
+// While an install waits for the disk, a newer snapshot may be offered. It must not take the place of
+// the one that is about to be installed.
+func TestNewerOfferWaitsForTheInstall(t *testing.T) {
+	c, leader, down := laggard(t, shortLog)
+	down.start()
+	c.midStream(down)
+	down.diskStalls = true
+	c.until("an install on its way", func() bool { return down.node.snapshotting.installing != 0 })
+	first := leader.status().Snapshot.Pos.Index
+	leader.node.forgetSnapshots()
+	c.until("a newer offer", func() bool {
+		fillLog(c, leader, 10)
+		return down.node.snapshotting.fetching != nil
+	})
+	if at := down.node.snapshotting.fetching.Meta.Pos.Index; at <= first {
+		t.Fatalf("offered %d, after %d", at, first)
+	}
+	c.pass(time.Second)
+	if n := down.storage.calls["Stage"]; n != 1 {
+		t.Fatalf("%d snapshots were staged, and none installed", n)
+	}
+	down.diskStalls = false
+	c.caughtUp(down)
+	c.same()
+}
+
 func TestSenderCrashesMidStream(t *testing.T) {
 	c, leader, down := laggard(t, shortLog)
 	down.start()
@@ -295,10 +321,12 @@ func TestProposalsUnderASnapshotAreUncertainAndLaterOnesAreSentAgain(t *testing.
 	}
 	c.outrun(leader, m)
 	value := leader.storage.value("k")
+	c.network.drop = func(d *delivery) bool { return d.from == m.id && d.proposal != nil }
+	c.until("the install", func() bool { return m.node.snapshotting.received > 0 })
 	c.heal()
 	c.until("both are resolved", func() bool { return jumped.resolved > 0 && later.resolved > 0 })
-	if m.node.snapshotting.received != 1 {
-		t.Fatal("no snapshot was installed")
+	if n := m.node.snapshotting.received; n != 1 {
+		t.Fatalf("%d snapshots were installed", n)
 	}
 	if !errors.Is(jumped.err, op.ErrUncertain) || !strings.Contains(jumped.err.Error(), "n") {
 		t.Errorf("the proposal under the snapshot: %v", jumped.err)
