@@ -168,14 +168,22 @@ func TestNobodyReads(t *testing.T) {
 	if filled() != 0 {
 		t.Error("rows are kept although nobody reads them")
 	}
-	for _, want := range []string{"c", "d", "e"} {
-		write(want)
+	check := func(want string) {
+		t.Helper()
 		view := r.s.View(false)
 		got, err := view.Get(0, []byte("k"), nil)
 		view.Close()
 		if r.must(err); string(got.Bytes) != want {
 			t.Errorf("k is %s, want %s", got.Bytes, want)
 		}
+	}
+	check("b")
+	r.must(r.commit(nil, r.proposal(op.Op{Code: op.CodePut, Key: []byte("k"), Value: []byte("t"),
+		TTL: op.TTLAfter, Time: 1000}))) // passes the tables by
+	check("t")
+	for _, want := range []string{"c", "d", "e"} {
+		write(want)
+		check(want)
 	}
 	if filled() == 0 {
 		t.Error("rows stay empty although somebody reads")

@@ -14,17 +14,22 @@ import (
 // cache misses; a read of this is two. It is filled by writes alone: what readers found would have
 // to be kept from overwriting what the applier has written meanwhile.
 //
-// Readers come here after what is gathered, and it is filled when that is settled. Until then they
+// Readers come here after what is gathered, and what is settled comes here with it. Until then they
 // find the newer record there, so it does not matter that the one here is old. Batches that are not
 // gathered are another case; see showAtOnce.
+//
+// What a reader had to ask Pebble for is kept, too, unless something was settled meanwhile: changes
+// counts the beginnings and the ends of that, so it is odd while something is on its way, and if it
+// is even and the same as before Pebble was asked, then what Pebble has is what the reader found.
 //
 // Most nodes are read by nobody, and then it would be filled for nothing. It is emptied when nobody
 // has looked in it for some settlements, and filled again when somebody has.
 type rows struct {
-	shards [rowShards]rowShard
-	passed atomic.Bool // readers are to ask Pebble
-	asked  atomic.Bool // somebody has looked since the last settlement
-	idle   int         // settlements since then
+	shards  [rowShards]rowShard
+	changes atomic.Uint64
+	passed  atomic.Bool // readers are to ask Pebble
+	asked   atomic.Bool // somebody has looked since the last settlement
+	idle    int         // settlements since then
 }
 
 const (
@@ -59,6 +64,19 @@ func (r *rows) get(dst []byte, hash uint64, storeKey []byte) ([]byte, bool) {
 		return dst, false
 	}
 	return r.shardOf(hash).get(dst, hash, storeKey)
+}
+
+// fill takes what a reader found in Pebble, after it had looked here, and then at changes.
+func (r *rows) fill(changes, hash uint64, storeKey, value []byte) {
+	if changes%2 != 0 || len(storeKey)+len(value) > rowBytesMax {
+		return
+	}
+	s := r.shardOf(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.changes.Load() == changes {
+		s.keep(hash, storeKey, value)
+	}
 }
 
 // The low bits of an order prefix are its hash. shardOf, tag and set share them out.
@@ -96,8 +114,8 @@ func (r *rows) take(t *table, sorted []settled) {
 	}
 }
 
-// wanted: it is not empty otherwise, and so what is not taken is not here.
-func (r *rows) wanted() bool { return r.idle < rowsIdleMax }
+// wanted: otherwise it is empty, so that what is not taken is not here.
+func (r *rows) wanted() bool { return r.idle < rowsIdleMax || r.asked.Load() }
 
 func (r *rows) takeOne(hash uint64, key, value []byte, gone bool) {
 	switch {
@@ -204,6 +222,11 @@ func (s *rowShard) reset() {
 func (s *rowShard) put(hash uint64, storeKey, value []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.keep(hash, storeKey, value)
+}
+
+// keep is put for who holds mu.
+func (s *rowShard) keep(hash uint64, storeKey, value []byte) {
 	ref, last := s.find(hash, storeKey)
 	if ref != nil && len(last) == len(value) {
 		copy(last, value)

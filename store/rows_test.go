@@ -156,14 +156,19 @@ func TestRowsFollowTheState(t *testing.T) {
 		{[]op.Op{put("e"), {Code: op.CodeFlush, DB: 0}}, ""},
 		{[]op.Op{{Code: op.CodeFlush, DB: op.AllDatabases}, put("f")}, "f"},
 		{[]op.Op{{Code: op.CodeAppend, Key: key, Value: []byte("g")}}, "fg"},
-		{[]op.Op{{Code: op.CodeFlush, DB: 1}}, "fg"},
 	} {
 		r.must(r.commit(nil, r.proposal(step.ops...)))
 		check(step.want)
 	}
+	r.must(r.commit(nil, r.proposal(op.Op{Code: op.CodeFlush, DB: 1})))
 	if _, hit := r.s.machine.state.rows.get(nil, placeOf(0, key).prefix,
 		placeOf(0, key).append(nil)); hit {
 		t.Error("a flush of one database empties the rows of all: this is not so any more")
+	}
+	check("fg")
+	if _, hit := r.s.machine.state.rows.get(nil, placeOf(0, key).prefix,
+		placeOf(0, key).append(nil)); !hit {
+		t.Error("what a reader found is not kept")
 	}
 	r.must(r.s.Close())
 }
@@ -199,4 +204,42 @@ func BenchmarkGetOfMany(b *testing.B) {
 			}
 		})
 	}
+}
+
+// TestRowsKeepWhatIsStillSo: what a reader found before something was settled, or while it was, is
+// not kept.
+func TestRowsKeepWhatIsStillSo(t *testing.T) {
+	r := newReplica(t, smallOptions(t, vfs.NewMem()))
+	d := r.s.machine.state
+	p := placeOf(0, []byte("k"))
+	key := p.append(nil)
+	kept := func() string {
+		value, _ := d.rows.get(nil, p.prefix, key)
+		return string(value)
+	}
+	var changes uint64
+	for _, direct := range []bool{false, true} {
+		changes = d.rows.changes.Load()
+		write := put("k", "new")
+		if direct { // passes the tables by
+			write.TTL, write.Time = op.TTLAfter, 1000
+		}
+		r.must(r.commit(nil, r.proposal(write)))
+		r.must(d.settle())
+		want := kept()
+		d.rows.fill(changes, p.prefix, key, []byte("old"))
+		if got := kept(); got != want || want == "" {
+			t.Errorf("direct %v: %q is kept, want %q", direct, got, want)
+		}
+	}
+	d.rows.reset()
+	changes = d.rows.changes.Add(1) // something is on its way
+	if d.rows.fill(changes, p.prefix, key, []byte("old")); kept() != "" {
+		t.Errorf("%q is kept", kept())
+	}
+	d.rows.changes.Add(1)
+	if d.rows.fill(changes+1, p.prefix, key, []byte("now")); kept() != "now" {
+		t.Errorf("%q is kept", kept())
+	}
+	r.must(r.s.Close())
 }

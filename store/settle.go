@@ -116,10 +116,12 @@ func (d *database) showAtOnce(w *written) error {
 	data := b.Repr() // Pebble keeps the memory of a large batch, and leaves the batch without
 	d.counts.begin(w.overlay, data, w.reached.index)
 	d.rows.passed.Store(true)
+	d.rows.changes.Add(1)
 	if err := d.db.Apply(b, pebble.NoSync); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
 	d.rows.takeBatch(w.overlay, data)
+	d.rows.changes.Add(1)
 	d.rows.passed.Store(false)
 	return nil
 }
@@ -195,10 +197,12 @@ func (d *database) give(t *table) error {
 	if err := s.fill(b, t, &d.counts); err != nil {
 		return err
 	}
+	d.rows.changes.Add(1)
 	if err := d.db.Apply(b, pebble.NoSync); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
 	d.rows.take(t, s.sorted)
+	d.rows.changes.Add(1)
 	return nil
 }
 

@@ -69,8 +69,22 @@ func lookup(
 			return nil
 		}
 	}
-	_, err := get(from.db, scratch.key, "the state", visitValue)
+	_, err := from.ask(p.prefix, scratch.key, visitValue)
 	return err
+}
+
+// ask asks Pebble, and lets the rows keep what it answers.
+func (from source) ask(
+	hash uint64, storeKey []byte, visit func(value []byte) error,
+) (found bool, err error) {
+	if from.live == nil {
+		return get(from.db, storeKey, "the state", visit)
+	}
+	changes := from.live.rows.changes.Load()
+	return get(from.db, storeKey, "the state", func(value []byte) error {
+		from.live.rows.fill(changes, hash, storeKey, value)
+		return visit(value)
+	})
 }
 
 // source is what a view reads.
