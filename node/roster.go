@@ -218,7 +218,9 @@ func (r *roster) replace(name, with string) (change, error) {
 	return r.conclude(to, fmt.Sprintf("%s votes in the place of %s, which is removed", next, old)), nil
 }
 
-// mayVote refuses who would hold up every write until it has caught up.
+// mayVote refuses who would hold up every write until it has caught up. In a log that is short, who
+// has nothing lacks little; it may not even have been invited, which happens only once what is open
+// is committed, for which it would be needed then.
 func (r *roster) mayVote(s *seat) error {
 	lag := r.lag(s)
 	switch {
@@ -226,6 +228,9 @@ func (r *roster) mayVote(s *seat) error {
 		return nil
 	case !s.alive:
 		return fmt.Errorf("%s is down: start it, or remove it", s)
+	case s.match == 0:
+		return fmt.Errorf("%s has not told this leader yet what it holds of the log: try again in a "+
+			"second", s)
 	case lag >= lagMax:
 		return fmt.Errorf("%s lacks %d of %d entries, at most %d are allowed for a new voter: wait "+
 			"until it has caught up", s, lag, r.last, lagMax-1)

@@ -10,8 +10,8 @@ import (
 )
 
 // rosterOf builds a roster from words: "n1 n2! n3- n4/ n5/300": a voter, one that is down, one that
-// is down and not even connected, a learner, a learner that lacks 300 entries. The leader is the
-// first.
+// is down and not even connected, a learner, a learner that lacks 300 entries. "n6/new" is one that has
+// nothing of a log that is short. The leader is the first.
 func rosterOf(words string) *roster {
 	r := &roster{self: 1, last: 1000}
 	for i, word := range strings.Fields(words) {
@@ -20,6 +20,9 @@ func rosterOf(words string) *roster {
 		s.voter = !learner
 		if rest == "300" {
 			s.match = 700
+		}
+		if rest == "new" {
+			s.match, r.last = 0, 100
 		}
 		s.alive = !strings.ContainsAny(name, "!-")
 		s.present = !strings.Contains(name, "-")
@@ -78,6 +81,7 @@ func TestWhatAdministratorsMayDo(t *testing.T) {
 		{"n1 n2 n3", promote("n3"), nil, nil, []string{"n3 is a voter already"}},
 		{"n1 n2 n3 n4!/", promote("n4"), nil, nil, []string{"n4 is down"}},
 		{"n1 n2 n3 n4/300", promote("n4"), nil, nil, []string{"300 of 1000", "255"}},
+		{"n1 n2 n3 n4/new", promote("n4"), nil, nil, []string{"n4 has not told this leader yet"}},
 		{"n1 n2 n3- n3/", promote("4"), ids(1, 2, 4), nil, []string{"n3 is a voter now",
 			"0000000000000003", "3 voters"}},
 		{"n1 n2 n3 n3/", promote("4"), nil, nil, []string{"two nodes are named n3", "both are up"}},
