@@ -81,14 +81,14 @@ func allFiles(fs vfs.FS, dir string) (paths []string) {
 }
 
 // edit changes a file in its place, under whoever has it open. It does nothing to one that has just
-// been removed.
+// been removed or emptied.
 func edit(fs vfs.FS, path string, change func(b []byte)) {
 	f, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return
 	}
 	b, err := content(fs, path)
-	if err == nil {
+	if err == nil && len(b) > 0 {
 		change(b)
 		_, err = f.WriteAt(b, 0)
 	}

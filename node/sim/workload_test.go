@@ -58,8 +58,36 @@ func (x *call) Applied(i int, _ *op.Result, _ op.View) {
 // Gone implements op.Sink.
 func (x *call) Gone() bool { return false }
 
+// sight is what a node shows of a key.
+type sight struct {
+	index raftcore.Index
+	value op.Value
+	err   error
+}
+
+// look reads the key that the node was asked for. It may never return, if Pebble has died with a lock,
+// so the world is not locked then.
+func (x *call) look() (s sight) {
+	s.index, _ = x.p.storage.Applied()
+	view := x.p.node.View(true)
+	defer view.Close()
+	s.value, s.err = view.Get(0, x.read, nil)
+	return s
+}
+
+// asked reports that somebody wants to see what a node shows.
+func (x *call) asked() bool {
+	x.w.mu.Lock()
+	defer x.w.mu.Unlock()
+	return x.read != nil && !x.p.mute()
+}
+
 // Resolve implements op.Sink.
 func (x *call) Resolve(err error) {
+	var s sight
+	if err == nil && x.asked() {
+		s = x.look()
+	}
 	x.w.mu.Lock()
 	defer x.w.mu.Unlock()
 	if x.p.lingering && x.read == nil && err == nil {
@@ -74,7 +102,7 @@ func (x *call) Resolve(err error) {
 	delete(x.p.calls, x)
 	switch {
 	case err == nil:
-		x.answered()
+		x.answered(s)
 	case errors.Is(err, op.ErrUncertain):
 		x.unknown()
 	default:
@@ -84,11 +112,11 @@ func (x *call) Resolve(err error) {
 }
 
 // answered checks an answer against what was answered before the question.
-func (x *call) answered() {
+func (x *call) answered(s sight) {
 	w := x.w
 	x.outcome = acked
 	if x.read != nil {
-		x.show()
+		x.saw(s)
 		return
 	}
 	if w.stats.acked++; x.told != len(x.ops) {
@@ -103,28 +131,24 @@ func (x *call) answered() {
 	}
 }
 
-// show reads the key that the node was asked for.
-func (x *call) show() {
+// saw checks what a read shows.
+func (x *call) saw(s sight) {
 	w := x.w
 	if w.stats.reads++; x.lease {
 		w.stats.leaseReads++
 	}
-	index, _ := x.p.storage.Applied()
-	x.index = index
-	if index < x.floor {
-		w.check.violate("%s: it sees %d", x, index)
+	x.index = s.index
+	if s.index < x.floor {
+		w.check.violate("%s: it sees %d", x, s.index)
 	}
-	view := x.p.node.View(true)
-	defer view.Close()
-	v, err := view.Get(0, x.read, nil)
-	if err != nil {
+	if s.err != nil {
 		if !x.p.excused() {
-			w.check.violate("%s: %v", x, err)
+			w.check.violate("%s: %v", x, s.err)
 		}
 		return
 	}
-	w.check.value(x.p, index, x.read, v)
-	w.check.answered = max(w.check.answered, index)
+	w.check.value(x.p, s.index, x.read, s.value)
+	w.check.answered = max(w.check.answered, s.index)
 }
 
 func (x *call) unknown() {

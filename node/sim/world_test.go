@@ -41,6 +41,7 @@ type world struct {
 	trusting bool // what was reported durable is looked for at each start
 	leases   bool
 	random   bool // faults come and go
+	healed   bool // none is to come; who has met one before starts again
 
 	requests    map[uint64]bool // ONCE without an answer
 	lastRequest uint64
@@ -188,7 +189,7 @@ func (w *world) round() {
 		switch {
 		case w.check.model.gone(m.id) && w.rng.IntN(100) == 0:
 			w.retire(m) // somebody has told it; it may have found out by itself before
-		case m.process == nil && m.boot == 0 && len(m.joins) > 0:
+		case m.process == nil && m.broken == nil && (w.healed || m.boot == 0 && len(m.joins) > 0):
 			m.start()
 		}
 		if m.process != nil {
@@ -345,9 +346,10 @@ func (w *world) flush(p *process) {
 	w.reap(p)
 }
 
-// heal ends all faults.
+// heal ends all faults. What they do to a process may be seen only in its next step.
 func (w *world) heal() {
 	w.note("heal")
+	w.healed = true
 	w.network.cut, w.network.lossy = nil, 0
 	for _, m := range w.machines {
 		m.disk.heal()
@@ -490,17 +492,14 @@ func (w *world) verdict() {
 // final looks at everything that a node holds.
 func (w *world) final(p *process, least, most map[string]int64) {
 	index, _ := p.storage.Applied()
-	view := p.node.View(true)
-	defer view.Close()
-	for key := range w.check.model.keys {
-		v, err := view.Get(0, []byte(key), nil)
-		if err != nil && p.excused() {
-			return
-		}
-		if err != nil {
-			w.check.violate("%s: %v", p, err)
-			return
-		}
+	values, err := w.everything(p)
+	if err != nil && !p.excused() {
+		w.check.violate("%s: %v", p, err)
+	}
+	if err != nil {
+		return
+	}
+	for key, v := range values {
 		w.check.value(p, index, []byte(key), v)
 		if _, counted := most[key]; !counted {
 			continue
@@ -516,4 +515,22 @@ func (w *world) final(p *process, least, most map[string]int64) {
 			w.check.violate("%s: %s is not there, and %d was added", p, key, sum)
 		}
 	}
+}
+
+// everything reads all keys from a node, in a step of its own.
+func (w *world) everything(p *process) (map[string]op.Value, error) {
+	values, err := map[string]op.Value{}, error(nil)
+	p.do(func() {
+		view := p.node.View(true)
+		defer view.Close()
+		for key := range w.check.model.keys {
+			if values[key], err = view.Get(0, []byte(key), nil); err != nil {
+				return
+			}
+		}
+	})
+	if p.failed.Load() {
+		return nil, p.reason
+	}
+	return values, err
 }
