@@ -194,7 +194,7 @@ func TestLeasesNeedClocks(t *testing.T) {
 	for _, jump := range []bool{false, true} {
 		t.Run(fmt.Sprint("clocks jump ", jump), func(t *testing.T) {
 			found, reads := "", 0
-			for seed := uint64(1); seed < 60 && found == "" && (jump || seed < 16); seed += 2 {
+			for seed := uint64(1); seed < 300 && found == "" && (jump || seed < 16); seed += 2 {
 				w := newWorld(t, *shift/2*2+seed)
 				w.desert(jump)
 				found += strings.Join(w.check.violated, "; ")
