@@ -31,6 +31,7 @@ func (n *Node) startApply(r raftcore.Range) {
 		}
 		t := n.applyTasks.Get().(*applyTask)
 		t.replay = raftcore.Range{First: r.First, Last: first - 1}
+		n.passConfigs(t.replay)
 		n.helpers.apply(t)
 		r.First = first
 	}

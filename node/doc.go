@@ -73,7 +73,8 @@
 // nothing came back for an election time-out or its connection to the leader is new. The state
 // machine executes each number once however often it is in the log (design.md 5), and the loop uses
 // the same rule to find its proposals among the committed entries: the first entry with the number
-// after the last. Store and loop have to agree; if they do not, the node stops.
+// after the last, as long as this node is a member. Store and loop have to agree; if they do not, the
+// node stops.
 //
 // Batches form by themselves. An idle node sends a lone command at once; while
 // PipelineProposalsMax proposals are on their way, what arrives grows into the next one, though not

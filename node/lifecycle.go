@@ -132,6 +132,9 @@ func (n *Node) prepare(t Transport, formed FormResult) error {
 	n.appliedIndex = n.restored.Applied
 	n.postedApplied.number.Store(uint64(n.restored.Applied))
 	n.restored.Tail = nil // the core has its copy
+	n.passConfig(&n.restored.Snapshot.Config)
+	n.passConfigs(raftcore.Range{First: 1, Last: n.restored.Applied})
+	n.joining.joined = n.wasMember(&n.restored)
 	var status raftcore.Status
 	core.Status(&status)
 	n.term, n.config = status.Term, cloneConfig(&status.Config)

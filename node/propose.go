@@ -95,7 +95,8 @@ type origin struct {
 	pace        pace
 	resolved    uint64 // the last number that was committed, in order
 	sent        int
-	expired     int // window[:expired] have been told everything
+	member      bool // in the configuration at which the entries stand that the applier has
+	expired     int  // window[:expired] have been told everything
 
 	retryAt  raftcore.Instant // something was refused: try again; never if nothing was
 	resendAt raftcore.Instant // nothing came back: send the window again
@@ -362,12 +363,33 @@ func (n *Node) refuseOldest(err error) {
 	s.Sink.Resolve(err)
 }
 
+// passConfig notes whether this node is a member from a committed configuration on.
+func (n *Node) passConfig(c *raftcore.Config) {
+	n.origin.member = c.IsMember(raftcore.NodeID(n.options.Self.ID))
+}
+
+// passConfigs does so for those that the log held at the start of this node.
+func (n *Node) passConfigs(r raftcore.Range) {
+	for i := range n.restored.Configs {
+		if at := &n.restored.Configs[i]; r.First <= at.Pos.Index && at.Pos.Index <= r.Last {
+			n.passConfig(&at.Config)
+		}
+	}
+}
+
 // matched returns the own proposal that a committed entry carries, if this is the place where the
-// apply rule of design.md 5 executes it: our boot, and the number after the last one. Any other
-// entry with a number of ours is a copy, and changes nothing.
+// apply rule of design.md 5 executes it: our boot, the number after the last one, and while this node
+// is a member. Any other entry with a number of ours is a copy, and changes nothing; and so does what
+// comes after our removal. A leader that removes itself may append that, if it was refused before.
 func (n *Node) matched(e *raftcore.Entry) *proposal {
 	o := &n.origin
-	if o.window.len() == 0 || e.Kind != raftcore.EntryNormal {
+	if e.Kind == raftcore.EntryConfig {
+		if c, err := raftcore.DecodeConfig(e.Data); err == nil { // or the store says it, and stops
+			n.passConfig(&c)
+		}
+		return nil
+	}
+	if o.window.len() == 0 || !o.member || e.Kind != raftcore.EntryNormal {
 		return nil
 	}
 	var decoded op.Proposal

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 
 	"kelek/raftcore"
 	"kelek/store/op"
@@ -41,6 +42,14 @@ func (n *Node) Removal() error {
 
 // member reports whether this node is in the configuration in force.
 func (n *Node) member() bool { return n.config.IsMember(raftcore.NodeID(n.options.Self.ID)) }
+
+// wasMember reports whether a configuration that was found at the start has this node: the last one
+// may be the one that removes it.
+func (n *Node) wasMember(r *raftcore.Restored) bool {
+	self := raftcore.NodeID(n.options.Self.ID)
+	return r.Snapshot.Config.IsMember(self) ||
+		slices.ContainsFunc(r.Configs, func(at raftcore.ConfigAt) bool { return at.Config.IsMember(self) })
+}
 
 // goes reports whether this node is on its way out: it votes in the old half only of a change, or a
 // configuration that has others lacks it. What it numbered now might never be executed.

@@ -226,6 +226,7 @@ func (n *Node) installBegun(w *raftcore.Write) {
 	s := &n.snapshotting
 	s.fetching, s.staged = nil, nil
 	s.installing = w.Seq
+	n.passConfig(&w.Snapshot.Config)
 }
 
 // maybeInstalled follows an install once it is durable: everything that this node knew of the state

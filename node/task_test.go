@@ -84,6 +84,63 @@ func TestRemoveAFollower(t *testing.T) {
 
 // The leader goes like everybody else: the change is committed without it, another one leads, and
 // what its clients had proposed before is not lost.
+// A leader that removes itself may append what it had numbered behind the configuration without it.
+// That is not executed anywhere; so it is no reason to stop, and its client hears that nobody knows.
+func TestProposalBehindTheOwnRemoval(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	old := c.leader()
+	c.pass(time.Second)
+	const busy = 1 << 40
+	old.node.writerBytes.Add(busy)
+	late := old.incr("k", 1)
+	c.pass(10 * time.Millisecond)
+	if old.node.origin.window.len() != 1 || old.node.origin.sent != 0 {
+		t.Fatalf("%d are numbered, %d sent", old.node.origin.window.len(), old.node.origin.sent)
+	}
+	without := func() bool { s := old.status(); return !s.Config.IsMember(old.id) }
+	old.wants(op.AdminRequest{Action: op.MemberRemove, Name: old.nameOf()})
+	c.network.drop = func(d *delivery) bool { return d.to == old.id && without() }
+	c.until("a configuration without the leader", without)
+	before := old.status().Last.Index
+	old.node.writerBytes.Add(-busy)
+	c.until("the proposal behind it", func() bool { return old.status().Last.Index > before })
+	c.heal()
+	c.until("the end", func() bool { return late.resolved > 0 || old.node.Err() != nil })
+	if err := old.node.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(late.err, op.ErrUncertain) || len(late.results) != 0 {
+		t.Errorf("%v, %v", late.results, late.err)
+	}
+	if old.storage.state.applied <= before || old.storage.value("k") != 0 {
+		t.Errorf("applied %d of %d, k = %d", old.storage.state.applied, before, old.storage.value("k"))
+	}
+	c.until("the news", func() bool { return old.node.Removal() != nil })
+}
+
+// A node that finds its removal in its log when it starts numbers nothing: its clients hear that nothing
+// was done, and find another node.
+func TestStartWithTheOwnRemovalInTheLog(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	old := c.leader()
+	c.pass(time.Second)
+	without := func() bool { s := old.status(); return !s.Config.IsMember(old.id) }
+	c.network.drop = func(d *delivery) bool { return d.to == old.id && without() }
+	old.wants(op.AdminRequest{Action: op.MemberRemove, Name: old.nameOf()})
+	c.until("a configuration without the leader", without)
+	old.crash(100)
+	c.isolate(old.id)
+	old.start()
+	if !without() || old.node.Removal() != nil {
+		t.Fatal("the removal is not in the log, or is committed")
+	}
+	x := old.incr("k", 1)
+	c.pass(time.Second)
+	if !errors.Is(x.err, op.ErrStopping) {
+		t.Errorf("resolved %d times, %v", x.resolved, x.err)
+	}
+}
+
 func TestRemoveTheLeader(t *testing.T) {
 	c := newTownship(t, 3, nil)
 	old := c.leader()

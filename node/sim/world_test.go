@@ -229,8 +229,7 @@ func (w *world) reap(p *process) {
 		w.note("%s loses its power at a sync", p)
 		w.stats.crashes++
 		w.bury(p)
-	case p.node.Err() != nil && w.check.model.gone(p.m.id):
-		// Removed, it may meet a proposal of its own that does not count any more, and stop at that.
+	case node.ExitCode(p.node.Err()) == node.ExitRemoved && w.check.model.gone(p.m.id):
 		w.note("%s: %v", p, p.node.Err())
 		w.retire(p.m)
 	case p.node.Err() != nil:
