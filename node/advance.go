@@ -10,6 +10,7 @@ import (
 // wants nothing more.
 func (n *Node) advance() {
 	n.sendHeld()
+	n.sendHints()
 	for more := true; !n.lifecycle.failed(); {
 		if fed := n.feed(); !fed && !more {
 			return
@@ -85,7 +86,7 @@ func (n *Node) send(messages []raftcore.Message) {
 			m.To = 0
 		}
 		if len(batch) > 0 {
-			n.transport.Send(to, batch)
+			n.sendTo(to, batch)
 		}
 		clear(batch)
 		n.batch = batch

@@ -413,6 +413,7 @@ func (m *member) read(key string) *reader {
 // same asserts that all nodes hold the same state.
 func (c *cluster) same() {
 	c.t.Helper()
+	c.pass(2 * time.Duration(hintDelay)) // until everybody has heard of every commit
 	first := c.members[0].storage.state
 	for _, m := range c.members {
 		st := m.storage.state

@@ -91,6 +91,10 @@
 // has applied that far, they are resolved, and a View opened then is linearizable. Nothing here
 // asks "am I the leader?". A round that is lost with a leader is asked again.
 //
+// Messages that nobody waits for are kept back for some milliseconds, and mostly made superfluous by
+// the next one: commit indexes for peers without clients, and rounds for more peers than make a
+// majority. See hint.go.
+//
 // # Snapshots
 //
 // Every node keeps the log that a member lacks, within LogKeepBytes; beyond that the member gets a

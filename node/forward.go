@@ -51,6 +51,7 @@ func (n *Node) takeForwarded(data []byte) {
 		n.dropForwarded(a)
 		return
 	}
+	n.peerAsked(raftcore.NodeID(a.origin))
 	n.intake.waiting.push(a)
 }
 

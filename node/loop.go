@@ -96,6 +96,7 @@ func (n *Node) takeMessages(x letter) {
 			n.counters.misdirected++
 			continue
 		}
+		n.heard(m)
 		n.core.Step(m)
 	}
 }
@@ -143,7 +144,8 @@ func (n *Node) expire() {
 // deadline is when the next turn has something to do though nothing happens.
 func (n *Node) deadline() raftcore.Instant {
 	return min(n.core.Deadline(), n.proposalDeadline(), n.readDeadline(), n.purgeDeadline(),
-		n.manageDeadline(), n.snapshotting.lookAt, n.keeping.next, n.winding.deadline)
+		n.manageDeadline(), n.snapshotting.lookAt, n.keeping.next, n.winding.deadline,
+		n.hintDeadline())
 }
 
 // alarm is the timer of the loop. It is set anew only when it would fire too late: firing early

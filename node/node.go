@@ -75,6 +75,7 @@ type Node struct {
 	held         fifo[raftcore.Message] // wait for a write, in order
 	one          [1]raftcore.Entry      // scratch
 	batch        []raftcore.Message     // scratch: what goes to one peer
+	hints        hints
 
 	origin   origin
 	intake   intake
