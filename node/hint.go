@@ -13,7 +13,8 @@ import "kelek/raftcore"
 //   - a round is decided by a majority. Of three nodes one has to be asked.
 //
 // So such a message waits for the next one to that peer, which makes it superfluous, or for hintDelay.
-// To the protocol that is a network that is slow, or loses what is out of date.
+// To the protocol that is a network that is slow, or loses what is out of date. Where nothing has gone
+// to the peer for busyFor the next one may be far, so nothing is kept.
 //
 // Who has asked for something is told of commits at once for askedFor from then on: clients there
 // wait for what is applied. And the peers that are asked first are those that have answered the
@@ -30,6 +31,7 @@ type hint struct {
 	term   raftcore.Term    // of the last AppendEntries to it
 	round  uint64           // likewise
 	commit raftcore.Index   // likewise
+	at     raftcore.Instant // likewise: when that was
 	echoed uint64           // newest round that it has answered
 	asked  raftcore.Instant // when it last forwarded a proposal or asked for a read
 	kept   raftcore.Message
@@ -39,6 +41,7 @@ type hint struct {
 const (
 	hintDelay = 5 * raftcore.Millisecond
 	askedFor  = 1 * raftcore.Second
+	busyFor   = 20 * raftcore.Millisecond
 )
 
 // of returns the hint of a peer.
@@ -63,25 +66,27 @@ func (n *Node) sendTo(to raftcore.NodeID, messages []raftcore.Message) {
 		return
 	}
 	for i := range messages {
-		h.sent(&messages[i])
+		h.sent(&messages[i], n.now)
 	}
 	n.transport.Send(to, messages)
 }
 
 // sent notes what the peer is told. What was kept for it is out of date.
-func (h *hint) sent(m *raftcore.Message) {
+func (h *hint) sent(m *raftcore.Message, now raftcore.Instant) {
 	if m.Kind != raftcore.AppendEntries {
 		return
 	}
 	if m.Term != h.term { // rounds are counted anew
 		h.echoed = 0
 	}
-	h.term, h.round, h.commit, h.keeps = m.Term, m.Round, m.Commit, false
+	h.term, h.round, h.commit, h.at = m.Term, m.Round, m.Commit, now
+	h.keeps = false
 }
 
 // mayKeep reports whether nobody waits for what m says.
 func (n *Node) mayKeep(h *hint, m *raftcore.Message) bool {
-	if m.Kind != raftcore.AppendEntries || len(m.Entries) > 0 || m.Term != h.term {
+	if m.Kind != raftcore.AppendEntries || len(m.Entries) > 0 || m.Term != h.term ||
+		n.now > h.at+busyFor {
 		return false
 	}
 	if m.Commit > h.commit && h.asked != 0 && n.now < h.asked+askedFor {
@@ -147,7 +152,7 @@ func (n *Node) sendKept(h *hint) {
 		return
 	}
 	m := h.kept
-	h.sent(&m)
+	h.sent(&m, n.now)
 	n.transport.Send(h.id, append(n.batch[:0], m))
 }
 

@@ -66,6 +66,17 @@ func TestCommitsAreToldWithTheNextEntries(t *testing.T) {
 	}
 }
 
+// Heartbeats of a cluster with nothing to do go out at once: what is kept costs a turn of its own.
+func TestHeartbeatsAreNotKept(t *testing.T) {
+	c, leader := quiet(t, 3)
+	for range 100 {
+		c.pass(5 * time.Millisecond)
+		if leader.node.hints.due != 0 {
+			t.Fatal("a heartbeat is kept back")
+		}
+	}
+}
+
 // A follower whose clients wait hears of commits at once: no time passes here.
 func TestWhoAsksIsToldAtOnce(t *testing.T) {
 	c, leader := quiet(t, 3)
@@ -159,11 +170,11 @@ func TestWhatWasKeptGoesToWhoAsks(t *testing.T) {
 // first for ever.
 func TestRoundsOfAnOlderTermDoNotCount(t *testing.T) {
 	h := hint{term: 2, round: 100, echoed: 100}
-	h.sent(&raftcore.Message{Kind: raftcore.AppendEntries, Term: 2, Round: 101})
+	h.sent(&raftcore.Message{Kind: raftcore.AppendEntries, Term: 2, Round: 101}, 0)
 	if h.echoed != 100 {
 		t.Errorf("echoed %d, want 100", h.echoed)
 	}
-	h.sent(&raftcore.Message{Kind: raftcore.AppendEntries, Term: 3, Round: 1})
+	h.sent(&raftcore.Message{Kind: raftcore.AppendEntries, Term: 3, Round: 1}, 0)
 	if h.echoed != 0 || h.round != 1 {
 		t.Errorf("echoed %d of round %d", h.echoed, h.round)
 	}
