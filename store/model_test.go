@@ -256,7 +256,11 @@ func (m *model) checkSlot(t *testing.T, what string, v op.View, db uint8, slot u
 // observer's view, and after half of the batches one of the other views, show what the model says. A second store
 // that gets the same entries in other batches has the same hash.
 func TestMachineAgreesWithModel(t *testing.T) {
-	for seed := range uint64(12) {
+	seeds := uint64(12)
+	if testing.Short() || raceEnabled {
+		seeds = 4
+	}
+	for seed := range seeds {
 		r := rand.New(rand.NewPCG(seed, 1))
 		a := newReplica(t, smallOptions(t, vfs.NewMem()))
 		b := newReplica(t, smallOptions(t, vfs.NewMem()))

@@ -58,7 +58,11 @@ func TestRowsNeverGoBack(t *testing.T) {
 	o := smallOptions(t, vfs.NewMem())
 	o.GatherBytes = 32 << 10
 	r := newReplica(t, o)
-	const keys, rounds = 8, 300
+	const keys = 8
+	rounds := 300
+	if testing.Short() || raceEnabled {
+		rounds = 100
+	}
 	var readers sync.WaitGroup
 	stop := make(chan struct{})
 	var mu sync.Mutex
