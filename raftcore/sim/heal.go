@@ -128,8 +128,8 @@ const (
 	idleHeartbeats = 20
 )
 
-// healLongest bounds how long a healed cluster may take at all. Messages of one entry, one at a time,
-// bring forward one entry per time that it takes to read, send, sync and acknowledge it.
+// healLongest bounds how long a healed cluster may take at all. Messages of one entry, one at a
+// time, bring forward one entry per time that it takes to read, send, sync and acknowledge it.
 func (w *World) healLongest() raftcore.Instant {
 	last := raftcore.Index(0)
 	for i := range w.nodes {
