@@ -157,7 +157,7 @@ func (n *Node) mayNumber() bool {
 	o, l := &n.origin, &n.options.Limits
 	unresolved := o.window.len()
 	switch {
-	case o.waiting.len() == 0 || n.stopping || n.goes():
+	case o.waiting.len() == 0 || n.stopping || n.goes() || n.jumps():
 		return false
 	case unresolved == 0:
 		return o.pace.ready(n.now, o.waiters, o.waitingOps)
@@ -166,6 +166,12 @@ func (n *Node) mayNumber() bool {
 	}
 	return unresolved < l.PipelineProposalsMax || o.waitingBytes >= l.PipelineFullBytes ||
 		n.now >= o.numberedAt+n.pipelineDelay
+}
+
+// jumps reports whether this node is about to go on from a snapshot: it has nothing at all, or gets
+// one. What is numbered before may be executed in it, and then nobody here knows with what result.
+func (n *Node) jumps() bool {
+	return n.appliedIndex == 0 || n.snapshotting.fetching != nil || n.snapshotting.installing != 0
 }
 
 func (n *Node) windowHasPlace() bool {

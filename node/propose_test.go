@@ -387,3 +387,42 @@ type silent struct{}
 func (silent) Applied(int, *op.Result, op.View) {}
 func (silent) Resolve(error)                    {}
 func (silent) Gone() bool                       { return false }
+
+// What is numbered before this node goes on from a snapshot may be executed in it, and then nobody
+// here knows with what result. So it waits.
+func TestNothingIsNumberedBeforeASnapshot(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	m := c.leader()
+	c.pass(time.Second)
+	for what, set := range map[string]func(on bool){
+		"fetching": func(on bool) {
+			if m.node.snapshotting.fetching = nil; on {
+				m.node.snapshotting.fetching = &fetchTask{}
+			}
+		},
+		"installing": func(on bool) {
+			if m.node.snapshotting.installing = 0; on {
+				m.node.snapshotting.installing = 1
+			}
+		},
+	} {
+		set(true)
+		if !m.node.jumps() {
+			t.Errorf("%s: it goes on as usual", what)
+		}
+		x := m.incr("k", 1)
+		m.node.turn()
+		if n := m.node.origin.window.len(); n != 0 || x.resolved != 0 {
+			t.Errorf("%s: %d proposals are numbered, resolved %d times", what, n, x.resolved)
+		}
+		set(false)
+		m.node.turn()
+		c.settle()
+		if x.resolved != 1 || x.err != nil {
+			t.Errorf("%s: resolved %d times afterwards, %v", what, x.resolved, x.err)
+		}
+	}
+	if m.node.appliedIndex = 0; !m.node.jumps() {
+		t.Error("with nothing applied it goes on as usual")
+	}
+}

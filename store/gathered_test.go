@@ -162,9 +162,13 @@ func TestNobodyReads(t *testing.T) {
 	if filled() == 0 {
 		t.Error("rows are empty at first")
 	}
-	for range rowsIdleMax {
-		write("b")
+	r.stamp += rowsIdleAfter
+	write("b")
+	if filled() == 0 {
+		t.Error("rows are emptied too early")
 	}
+	r.stamp++
+	write("b")
 	if filled() != 0 {
 		t.Error("rows are kept although nobody reads them")
 	}

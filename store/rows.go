@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"kelek/raftcore"
 	"kelek/store/op"
 )
 
@@ -23,18 +24,19 @@ import (
 // is even and the same as before Pebble was asked, then what Pebble has is what the reader found.
 //
 // Most nodes are read by nobody, and then it would be filled for nothing. It is emptied when nobody
-// has looked in it for some settlements, and filled again when somebody has.
+// has looked in it for a while, and filled again when somebody has.
 type rows struct {
 	shards  [rowShards]rowShard
 	changes atomic.Uint64
 	passed  atomic.Bool // readers are to ask Pebble
 	asked   atomic.Bool // somebody has looked since the last settlement
-	idle    int         // settlements since then
+	askedAt raftcore.LogTime
+	idle    bool
 }
 
 const (
-	// rowsIdleMax is after how many settlements that nobody looked between it is emptied.
-	rowsIdleMax = 8
+	// rowsIdleAfter is for how many milliseconds of log time nobody has looked when it is emptied.
+	rowsIdleAfter = 60_000
 	// rowBytesMax is the largest record, with its key, that is kept.
 	rowBytesMax = 4 << 10
 	// rowShards is a power of two, so that readers seldom wait for the applier.
@@ -100,9 +102,10 @@ func (r *rows) takeBatch(o *overlay, data []byte) {
 
 // take takes what was settled.
 func (r *rows) take(t *table, sorted []settled) {
-	if r.asked.Swap(false) {
-		r.idle = 0
-	} else if r.idle++; r.idle == rowsIdleMax {
+	if now := t.reached.stamp; r.asked.Swap(false) || r.askedAt == 0 {
+		r.askedAt, r.idle = now, false
+	} else if !r.idle && now > r.askedAt+rowsIdleAfter {
+		r.idle = true
 		r.reset()
 	}
 	if !r.wanted() {
@@ -115,7 +118,7 @@ func (r *rows) take(t *table, sorted []settled) {
 }
 
 // wanted: otherwise it is empty, so that what is not taken is not here.
-func (r *rows) wanted() bool { return r.idle < rowsIdleMax || r.asked.Load() }
+func (r *rows) wanted() bool { return !r.idle || r.asked.Load() }
 
 func (r *rows) takeOne(hash uint64, key, value []byte, gone bool) {
 	switch {
