@@ -51,7 +51,7 @@ type Options struct {
 	LogMemTableBytes int64
 	// StateMemTableBytes is the size of a memtable of state/. Larger: overwritten values die in
 	// memory; smaller: less to replay after a crash, and more of it in the processor's caches.
-	// Default 8 MB.
+	// Default 16 MB.
 	StateMemTableBytes int64
 	// GatherBytes is how much is applied before Pebble gets it at once. Beyond half a memtable Pebble
 	// takes it without sorting it in. Default 9/16 of StateMemTableBytes.
@@ -72,7 +72,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	setDefault(&o.LogMemTableBytes, 128<<20)
-	setDefault(&o.StateMemTableBytes, 8<<20)
+	setDefault(&o.StateMemTableBytes, 16<<20)
 	setDefault(&o.GatherBytes, o.StateMemTableBytes*9/16)
 	setDefault(&o.CacheBytes, 128<<20)
 	setDefault(&o.RowBytes, 128<<20)
