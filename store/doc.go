@@ -6,7 +6,8 @@
 //	log/          synced. Term and vote, entries, the compacted position: log.go, logread.go,
 //	              compact.go
 //	state/        never synced. What the committed entries have made: machine.go, members.go, the
-//	              apply_ files, gathered.go and settle.go. After the nth snapshot that was installed it is state-<n>/
+//	              apply_ files, gathered.go and settle.go. After the nth snapshot that was installed
+//	              it is state-<n>/
 //	state.marker  which of them counts, and which snapshot it came by: layout.go, install.go
 //	snapshots/    taken here, to be sent: snapshot.go
 //	incoming/     what has arrived of one that is being received: plan.go, stage.go

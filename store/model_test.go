@@ -253,8 +253,8 @@ func (m *model) checkSlot(t *testing.T, what string, v op.View, db uint8, slot u
 }
 
 // Random ops, in batches of random shape, with flushes and restarts between them: after each op the
-// observer's view, and after half of the batches one of the other views, show what the model says. A second store
-// that gets the same entries in other batches has the same hash.
+// observer's view, and after half of the batches one of the other views, show what the model says. A
+// second store that gets the same entries in other batches has the same hash.
 func TestMachineAgreesWithModel(t *testing.T) {
 	seeds := uint64(12)
 	if testing.Short() || raceEnabled {
