@@ -219,6 +219,9 @@ func (c *Chaos) round(ctx context.Context) error {
 	if err := c.strike(strikes[0]); err != nil {
 		return err
 	}
+	if err := c.finish(strikes[0]); err != nil {
+		return err
+	}
 	if err := c.visit(ctx, leader); err != nil {
 		return err
 	}
@@ -245,6 +248,11 @@ func (c *Chaos) round(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, s := range strikes {
+		if err := c.finish(s); err != nil {
+			return err
+		}
+	}
 	return c.recover(ctx)
 }
 
@@ -266,6 +274,16 @@ func (c *Chaos) visit(ctx context.Context, leader *Node) error {
 func (c *Chaos) strike(s *strike) error {
 	c.event("fault", "%s", s.what)
 	return c.found(s.begin())
+}
+
+// finish waits, once, for what a strike has set going. Nothing else is broken.
+func (c *Chaos) finish(s *strike) error {
+	if s.after == nil {
+		return nil
+	}
+	after := s.after
+	s.after = nil
+	return c.found(after())
 }
 
 // found turns the failure of an act into a finding if it is a node that has ended by itself.

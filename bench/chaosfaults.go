@@ -13,12 +13,14 @@ import (
 	"kelek/bench/mesh"
 )
 
-// strike is a fault that lasts: begin breaks something, end repairs it.
+// strike is a fault that lasts: begin breaks something, end repairs it. after is what can be waited for
+// only while nothing else is broken.
 type strike struct {
 	kind  string
 	what  string
 	begin func() error
 	end   func() error // nil: it is over at once
+	after func() error // nil: nothing
 }
 
 // Kinds of faults, as --faults names them.
@@ -136,19 +138,19 @@ func (s *storm) places(nodes []*Node) []int {
 
 func (s *storm) drawKill() *strike {
 	victims, who := s.victims(true)
-	return &strike{faultKill, "kill -9 " + who,
-		func() error {
+	return &strike{kind: faultKill, what: "kill -9 " + who,
+		begin: func() error {
 			return s.load.Expect(func() error { return s.cluster.killEach(victims) },
 				s.places(victims)...)
 		},
-		func() error { return s.cluster.startEach(victims) }}
+		end: func() error { return s.cluster.startEach(victims) }}
 }
 
 func (s *storm) drawPause() *strike {
 	victims, who := s.victims(true)
-	return &strike{faultPause, "pause " + who,
-		func() error { return each(victims, s.cluster.Pause) },
-		func() error {
+	return &strike{kind: faultPause, what: "pause " + who,
+		begin: func() error { return each(victims, s.cluster.Pause) },
+		end: func() error {
 			// Reads that were called while the others went on, and that the node finds when it wakes up:
 			// it must not answer them before it has learned what it missed.
 			for _, place := range s.places(victims) {
@@ -166,12 +168,12 @@ func (s *storm) drawStop() *strike {
 	if !strings.HasPrefix(who, victims[0].Name) {
 		who = victims[0].Name
 	}
-	return &strike{faultStop, "stop " + who,
-		func() error {
+	return &strike{kind: faultStop, what: "stop " + who,
+		begin: func() error {
 			return s.load.Expect(func() error { return s.cluster.Stop(victims[0]) },
 				s.places(victims)...)
 		},
-		func() error { return s.cluster.startEach(victims) }}
+		end: func() error { return s.cluster.startEach(victims) }}
 }
 
 func (s *storm) drawPartition() *strike {
@@ -190,16 +192,16 @@ func (s *storm) drawPartition() *strike {
 		last, c.what = c.links, c.what+", reset at the end"
 	}
 	network := s.cluster.network
-	return &strike{faultPartition, c.what,
-		func() error { return errors.Join(network.cut(c.links), network.reset(first)) },
-		func() error { return errors.Join(network.reset(last), network.cut(nil)) }}
+	return &strike{kind: faultPartition, what: c.what,
+		begin: func() error { return errors.Join(network.cut(c.links), network.reset(first)) },
+		end:   func() error { return errors.Join(network.reset(last), network.cut(nil)) }}
 }
 
 // drawReset breaks all connections between the nodes at once, and nothing else.
 func (s *storm) drawReset() *strike {
 	names := strings.Fields(s.cluster.names())
-	return &strike{faultReset, "reset all connections between nodes",
-		func() error { return s.cluster.network.reset(between(names, names)) }, nil}
+	return &strike{kind: faultReset, what: "reset all connections between nodes",
+		begin: func() error { return s.cluster.network.reset(between(names, names)) }}
 }
 
 // hold is how long a fault lasts: from below an election time-out to several of them.

@@ -1,14 +1,20 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 )
 
-// changeLimit is how long a change of the members is tried before it counts as refused. A second
-// fault strikes only afterwards; what it meets is the learner that catches up.
-const changeLimit = 20 * time.Second
+// changeLimit is how long a change of the members is tried before it counts as refused by a cluster
+// whose network is whole. When a change is the first fault, a second one strikes only afterwards; what
+// it meets is the learner that catches up. When it is the second one, the network may be cut, and it is
+// tried for cutChangeLimit then, and again when everything is repaired.
+const (
+	changeLimit    = 20 * time.Second
+	cutChangeLimit = 3 * time.Second
+)
 
 // drawWipe takes a node's disk away. It comes back under its name, as another member.
 func (s *storm) drawWipe() *strike {
@@ -17,8 +23,8 @@ func (s *storm) drawWipe() *strike {
 		victims = victims[:1] // one at a time: a second one could be the majority's last copy
 		who = victims[0].Name
 	}
-	return &strike{faultWipe, "kill -9 and wipe the disk of " + who,
-		func() error {
+	return &strike{kind: faultWipe, what: "kill -9 and wipe the disk of " + who,
+		begin: func() error {
 			return s.load.Expect(func() error {
 				if err := s.cluster.killEach(victims); err != nil {
 					return err
@@ -26,7 +32,7 @@ func (s *storm) drawWipe() *strike {
 				return s.cluster.Wipe(victims[0])
 			}, s.places(victims)...)
 		},
-		func() error { return s.cluster.startEach(victims) }}
+		end: func() error { return s.cluster.startEach(victims) }}
 }
 
 // drawMember lets the cluster grow up to two nodes above its size, and shrink again.
@@ -38,11 +44,11 @@ func (s *storm) drawMember() *strike {
 	case s.random.IntN(3) == 0:
 		return s.drawReplacement()
 	}
-	return &strike{faultMember, "one more node joins",
-		func() error {
+	return &strike{kind: faultMember, what: "one more node joins",
+		begin: func() error {
 			_, err := s.join()
 			return err
-		}, nothing}
+		}, end: nothing}
 }
 
 // nothing repairs what repairs itself, after a while in which other faults may strike.
@@ -61,23 +67,24 @@ func (s *storm) join() (*Node, error) {
 // drawRemoval removes a member, the leader as often as not.
 func (s *storm) drawRemoval() *strike {
 	victim, who := s.oneMember()
-	return &strike{faultMember, "remove " + who,
-		func() error {
-			return s.leave(victim, "RAFT.MEMBER", "REMOVE", victim.Name)
-		}, nothing}
+	d := &departure{storm: s, victim: victim, command: []string{"RAFT.MEMBER", "REMOVE", victim.Name}}
+	return &strike{kind: faultMember, what: "remove " + who, begin: d.begin, end: nothing,
+		after: d.finish}
 }
 
 // drawReplacement puts a new node in the place of a member by one change.
 func (s *storm) drawReplacement() *strike {
 	victim, who := s.oneMember()
-	return &strike{faultMember, "a new node replaces " + who,
-		func() error {
+	d := &departure{storm: s, victim: victim}
+	return &strike{kind: faultMember, what: "a new node replaces " + who,
+		begin: func() error {
 			n, err := s.join()
 			if err != nil {
 				return err
 			}
-			return s.leave(victim, "RAFT.MEMBER", "REPLACE", victim.Name, "WITH", n.Name)
-		}, nothing}
+			d.command = []string{"RAFT.MEMBER", "REPLACE", victim.Name, "WITH", n.Name}
+			return d.begin()
+		}, end: nothing, after: d.finish}
 }
 
 func (s *storm) oneMember() (*Node, string) {
@@ -89,33 +96,56 @@ func (s *storm) oneMember() (*Node, string) {
 	return n, n.Name
 }
 
-// leave carries out a change by which a member goes. Its process has to end by itself, and to end
-// the same way when it is started again. Its clients go to other nodes.
-func (s *storm) leave(victim *Node, command ...string) error {
-	return s.load.Expect(func() error {
-		gone := without(victim.Name)
-		if err := s.cluster.Administer(s.ctx, changeLimit, gone, command...); err != nil {
-			return &finding{fmt.Sprintf("a healthy cluster refuses for %s: %v", changeLimit, err)}
+// departure is a change by which a member goes. Its process has to end by itself, and to end the same
+// way when it is started again. Its clients go to other nodes.
+type departure struct {
+	storm   *storm
+	victim  *Node
+	command []string // RAFT.MEMBER ...
+	changed bool     // the change has been carried out
+	over    func()   // the trouble of the clients of victim
+}
+
+// begin tries the change, perhaps while the nodes are cut off from each other.
+func (d *departure) begin() error {
+	s := d.storm
+	d.over = s.load.Trouble(s.places([]*Node{d.victim})...)
+	d.changed = d.change(cutChangeLimit) == nil // if not, finish tries again, and says why
+	return s.ctx.Err()
+}
+
+func (d *departure) change(limit time.Duration) error {
+	return d.storm.cluster.Administer(d.storm.ctx, limit, without(d.victim.Name), d.command...)
+}
+
+// finish needs a whole network: whoever is cut off cannot know that it was removed.
+func (d *departure) finish() error {
+	s := d.storm
+	defer d.over()
+	if !d.changed {
+		if err := d.change(changeLimit); err != nil {
+			return errors.Join(s.ctx.Err(), &finding{fmt.Sprintf("a healthy cluster refuses for %s: %v",
+				changeLimit, err)})
 		}
-		if err := s.endsRemoved(victim); err != nil {
-			return err
-		}
-		if err := s.cluster.Start(victim); err != nil {
-			return err
-		}
-		if err := s.endsRemoved(victim); err != nil {
-			return err
-		}
-		places := s.places([]*Node{victim})
-		delete(s.homes, victim.Name)
-		if err := s.cluster.Forget(victim); err != nil {
-			return err
-		}
-		for _, place := range places {
-			s.settle(place)
-		}
-		return nil
-	}, s.places([]*Node{victim})...)
+	}
+	if err := s.endsRemoved(d.victim); err != nil {
+		return err
+	}
+	if err := s.cluster.Start(d.victim); err != nil {
+		return err
+	}
+	if err := s.endsRemoved(d.victim); err != nil {
+		return err
+	}
+	places := s.places([]*Node{d.victim})
+	delete(s.homes, d.victim.Name)
+	if err := s.cluster.Forget(d.victim); err != nil {
+		return err
+	}
+	for _, place := range places {
+		s.settle(place)
+	}
+	return nil
 }
 
 func (s *storm) endsRemoved(n *Node) error {

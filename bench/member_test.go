@@ -120,11 +120,12 @@ func TestMembersComeAndGo(t *testing.T) {
 }
 
 // removeLeader removes the leader, whose process then ends by itself, and ends the same way when it
-// is started again (storm.leave looks at that).
+// is started again (departure looks at that).
 func removeLeader(t *testing.T, s *storm) {
 	t.Helper()
 	leader, _ := leaderOf(t, s.cluster, 0)
-	if err := s.leave(leader, "RAFT.MEMBER", "REMOVE", leader.Name); err != nil {
+	d := &departure{storm: s, victim: leader, command: []string{"RAFT.MEMBER", "REMOVE", leader.Name}}
+	if err := errors.Join(d.begin(), d.finish()); err != nil {
 		t.Fatal(err)
 	}
 	if slices.Contains(s.cluster.Nodes, leader) {

@@ -194,11 +194,20 @@ func (w *Workload) Clients() int { return len(w.clients) }
 // that was made before is lost, and one that is made while a process dies may be, too, since its
 // port still listens.
 func (w *Workload) Expect(fault func() error, places ...int) error {
-	for _, i := range places {
-		w.places[i].faults.Add(1)
-		defer w.places[i].faults.Add(1)
-	}
+	defer w.Trouble(places...)()
 	return fault()
+}
+
+// Trouble is the begin of what Expect does; it is over when the function that it returns is called.
+// Two troubles of one place must not overlap.
+func (w *Workload) Trouble(places ...int) (over func()) {
+	raise := func() {
+		for _, i := range places {
+			w.places[i].faults.Add(1)
+		}
+	}
+	raise()
+	return raise
 }
 
 // Acknowledged is how many writes were acknowledged until now.
