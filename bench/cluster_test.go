@@ -71,13 +71,21 @@ func times(usual, inFull int) int {
 // startCluster starts n nodes and waits for a leader.
 func startCluster(t *testing.T, n int, args ...string) *Cluster {
 	t.Helper()
+	c := planCluster(t, n, args...)
+	startAll(t, c)
+	return c
+}
+
+// planCluster is startCluster before its first node runs.
+func planCluster(t *testing.T, n int, args ...string) *Cluster {
+	t.Helper()
 	c, err := NewCluster(t.TempDir(), binary(t), n)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Args = args
 	t.Cleanup(func() {
-		if err := c.KillAll(); err != nil {
+		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
 		if t.Failed() {
@@ -86,11 +94,16 @@ func startCluster(t *testing.T, n int, args ...string) *Cluster {
 			}
 		}
 	})
+	return c
+}
+
+// startAll returns when a node leads.
+func startAll(t *testing.T, c *Cluster) {
+	t.Helper()
 	if err := c.StartAll(); err != nil {
 		t.Fatal(err)
 	}
 	leaderOf(t, c, 0)
-	return c
 }
 
 // showLog prints the end of a node's log.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"kelek/bench/mesh"
 	"kelek/resp/client"
 )
 
@@ -116,6 +117,42 @@ func TestMembersComeAndGo(t *testing.T) {
 	leaderOf(t, c, 0)
 	awaitVoters(t, c)
 	waitWrites(t, load, 300)
+	judgeLoad(t, load)
+}
+
+// Who is removed while nobody reaches it cannot know; it learns of it when the network is whole, also
+// where no connection broke meanwhile, and ends.
+func TestARemovedMemberLearnsOfItWhenItCanBeReached(t *testing.T) {
+	if err := mesh.Supported(); err != nil {
+		t.Skip(err)
+	}
+	c := planCluster(t, 3)
+	if err := c.UseForwarders(); err != nil {
+		t.Fatal(err)
+	}
+	startAll(t, c)
+	victim := c.Nodes[2]
+	load := &Workload{Prefix: "t", Groups: 1, Seed: 15, Think: time.Millisecond, Connect: c.connect()}
+	load.Start(context.Background(), c.Addrs())
+	defer load.Stop()
+	s := &storm{cluster: c, load: load, ctx: context.Background(), size: 3,
+		homes: map[string][]int{"n1": {0}, "n2": {1}, "n3": {2}}}
+	waitWrites(t, load, 100)
+	if err := c.network.cut(bothWays([]string{victim.Name}, []string{"n1", "n2"})); err != nil {
+		t.Fatal(err)
+	}
+	leaderOf(t, c, 0)
+	d := &departure{storm: s, victim: victim, command: []string{"RAFT.MEMBER", "REMOVE", victim.Name}}
+	if err := d.begin(); err != nil {
+		t.Fatal(err)
+	}
+	if !d.changed || !victim.Running() {
+		t.Errorf("removed %t, and %s runs %t: want it removed and running", d.changed, victim.Name,
+			victim.Running())
+	}
+	if err := errors.Join(c.network.cut(nil), d.finish()); err != nil {
+		t.Fatal(err)
+	}
 	judgeLoad(t, load)
 }
 
