@@ -156,8 +156,9 @@ const PromoteSlack = 4096
 
 // ProposeConfig appends a configuration, which is in force at once. It is refused while another
 // change is open and before this leader has committed an entry of its own term (mistake 37), and
-// for a new voter that is not a learner which has caught up. The leader leaves a joint
-// configuration by itself; a leader that is not in the new one steps down when that is committed.
+// for a new voter that is not a learner which has told this leader that it has caught up. The
+// leader leaves a joint configuration by itself; a leader that is not in the new one steps down when
+// that is committed.
 func (c *Core) ProposeConfig(change ConfigChange) (Pos, error) {
 	at := c.configs.current()
 	next := Config{Voters: change.Voters, Learners: change.Learners}
@@ -181,14 +182,18 @@ func (c *Core) ProposeConfig(change ConfigChange) (Pos, error) {
 	return c.appendConfig(next), nil
 }
 
-// mayVote refuses voters that have not caught up as learners.
+// mayVote refuses voters that have not caught up as learners. In a log that is shorter than the
+// slack nobody is far behind; who has never acknowledged anything may not even be there, and a
+// quorum that needs it would commit nothing more.
 func (c *Core) mayVote(voters []NodeID) error {
 	for _, id := range voters {
 		if c.config().IsVoter(id) {
 			continue
 		}
 		p := c.lead.peer(id)
-		if p == nil || !slices.Contains(c.config().Learners, id) || p.match+PromoteSlack < c.commit {
+		switch {
+		case p == nil, !slices.Contains(c.config().Learners, id),
+			p.match == 0, p.match+PromoteSlack < c.commit:
 			return ErrNotCaughtUp
 		}
 	}
