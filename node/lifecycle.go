@@ -24,7 +24,7 @@ type lifecycle struct {
 	haltOnce sync.Once
 	loopDone chan struct{} // the loop has ended; who stopped it owns its fields now
 	quiet    chan struct{} // closed by the loop: nothing is in flight any more
-	removed  chan struct{} // closed by the loop: the cluster has removed this node
+	removed  chan struct{} // closed with the first proof that the cluster has removed this node
 	removal  atomic.Pointer[error]
 	finish   chan struct{}   // closed after the loop: helpers end when nothing waits
 	fetches  context.Context // ends with the loop: nothing is fetched any more
@@ -60,11 +60,11 @@ func (n *Node) started() bool { return n.lifecycle.phase.Load() != created }
 
 // refusing says why nothing is accepted now; nil when it is.
 func (n *Node) refusing() error {
-	switch n.lifecycle.phase.Load() {
-	case serving:
+	switch phase := n.lifecycle.phase.Load(); {
+	case n.Removal() != nil:
+		return op.ErrStopping
+	case phase == serving, phase == created: // held
 		return nil
-	case created:
-		return nil // held
 	}
 	return op.ErrStopping
 }
@@ -317,11 +317,9 @@ func (n *Node) windDown() {
 	if !n.stopping || n.winding.done || n.lifecycle.failed() {
 		return
 	}
-	for n.origin.waiting.len() > 0 {
-		n.refuseOldest(op.ErrStopping)
-	}
+	n.refuseWaiting(op.ErrStopping)
 	n.winding.deadline = n.now + raftcore.Instant(retryInterval)
-	busy := n.origin.window.len() > 0 || len(n.reading.rounds) > 0 || len(n.reading.gathered) > 0
+	busy := n.origin.expired < n.origin.window.len() || n.reading.awaited()
 	if busy || n.leading() && n.now < n.winding.handOver {
 		return
 	}
@@ -336,17 +334,27 @@ func (n *Node) answerRest() (unknown int) {
 		return 0
 	}
 	n.refuseForGood()
+	n.refuseWaiting(op.ErrStopping)
+	n.refuseReads(op.ErrStopping)
+	return n.tellUnknown()
+}
+
+// refuseWaiting ends what has no number.
+func (n *Node) refuseWaiting(err error) {
 	for n.origin.waiting.len() > 0 {
-		n.refuseOldest(op.ErrStopping)
+		n.refuseOldest(err)
 	}
-	for n.origin.window.len() > 0 {
-		p := n.origin.window.pop()
+}
+
+// tellUnknown ends the wait for what has a number, and returns for how many submissions. The
+// proposals stay in the window: their entries may still come.
+func (n *Node) tellUnknown() (unknown int) {
+	o := &n.origin
+	for ; o.expired < o.window.len(); o.expired++ {
+		p := *o.window.at(o.expired)
 		unknown += len(p.parts) - p.told
 		p.resolve(n.uncertain(p))
 	}
-	n.resolveReads(n.reading.gathered, op.ErrStopping)
-	for i := range n.reading.rounds {
-		n.resolveReads(n.reading.rounds[i].requests, op.ErrStopping)
-	}
+	n.counters.uncertain += uint64(unknown)
 	return unknown
 }

@@ -214,6 +214,28 @@ func (n *Node) resolveReads(list []*op.ReadRequest, err error) {
 	}
 }
 
+// refuseReads ends every wait for a read. Rounds stay, since the core still has them.
+func (n *Node) refuseReads(err error) {
+	r := &n.reading
+	r.gathered = n.refuseList(r.gathered, err)
+	for i := range r.rounds {
+		r.rounds[i].requests = n.refuseList(r.rounds[i].requests, err)
+	}
+	r.deadline = never
+}
+
+func (n *Node) refuseList(list []*op.ReadRequest, err error) []*op.ReadRequest {
+	n.resolveReads(list, err)
+	clear(list)
+	return list[:0]
+}
+
+// awaited reports whether somebody waits for a read.
+func (r *reading) awaited() bool {
+	return len(r.gathered) > 0 ||
+		slices.ContainsFunc(r.rounds, func(x round) bool { return len(x.requests) > 0 })
+}
+
 // expireReads answers the reads that have waited for too long, wherever they wait. A read has no
 // unknown outcome. Rounds stay, since the core still has them.
 func (n *Node) expireReads() {

@@ -10,8 +10,12 @@ import (
 
 // How a node learns that it was removed. Whoever applies the configuration that it has left records
 // its id as retired, for good. If it still gets that far itself, it finds its own id there; if not,
-// the others refuse its handshake with ErrRemoved. Both end the process with ExitRemoved, and the
-// identity file remembers it, so that a supervisor that starts it again has the same answer at once.
+// the others refuse its handshake with ErrRemoved, which it hears as ErrExpelled. Both end the process
+// with ExitRemoved, and the identity file remembers it, so that a supervisor that starts it again has
+// the same answer at once.
+//
+// Nobody is kept waiting for that end: what is in flight will not be heard of here again, so it is
+// answered as soon as the removal is known, and nothing new is accepted.
 //
 // What is not proof: a configuration without this node. One that joins replays the log from its
 // begin, and is in none of the configurations before its own.
@@ -19,17 +23,23 @@ import (
 // noteRemoval looks for this node among those that are gone.
 func (n *Node) noteRemoval() {
 	for _, gone := range n.joining.retired {
-		if gone.ID != n.options.Self.ID || n.lifecycle.removal.Load() != nil {
+		if gone.ID != n.options.Self.ID || n.Removal() != nil {
 			continue
 		}
-		err := fmt.Errorf("%w: %s (id %x) was removed from cluster %s at index %d", ErrRemoved,
-			n.options.Self.Name, gone.ID, ClusterName(n.clusterID), gone.Index)
-		n.lifecycle.removal.Store(&err)
-		close(n.lifecycle.removed)
+		n.learnRemoval(fmt.Errorf("%w: %s (id %x) was removed from cluster %s at index %d", ErrRemoved,
+			n.options.Self.Name, gone.ID, ClusterName(n.clusterID), gone.Index))
 	}
 }
 
-// Removed is closed when this node finds that the cluster has removed it; Removal then says when.
+// learnRemoval takes a proof that this node is out; the first one counts. Safe for every goroutine.
+func (n *Node) learnRemoval(why error) {
+	if n.lifecycle.removal.CompareAndSwap(nil, &why) {
+		close(n.lifecycle.removed)
+		n.wakeUp()
+	}
+}
+
+// Removed is closed when this node learns that the cluster has removed it; Removal then says when.
 func (n *Node) Removed() <-chan struct{} { return n.lifecycle.removed }
 
 // Removal is why Removed was closed; nil while it is not.
@@ -52,20 +62,23 @@ func (n *Node) wasMember(r *raftcore.Restored) bool {
 }
 
 // goes reports whether this node is on its way out: it votes in the old half only of a change, or a
-// configuration that has others lacks it. What it numbered now might never be executed.
+// configuration that has others lacks it, or it is out. What it numbered now might never be executed.
 func (n *Node) goes() bool {
 	stays := raftcore.Config{Voters: n.config.Voters, Learners: n.config.Learners}
-	return n.joining.joined && len(n.config.Voters) > 0 &&
+	return n.Removal() != nil || n.joining.joined && len(n.config.Voters) > 0 &&
 		!stays.IsMember(raftcore.NodeID(n.options.Self.ID))
 }
 
 // refuseLeaving tells clients of a node on its way out that nothing was done: they find another one.
+// Once it is out, nobody waits for anything any more.
 func (n *Node) refuseLeaving() {
 	if !n.goes() {
 		return
 	}
-	for n.origin.waiting.len() > 0 {
-		n.refuseOldest(op.ErrStopping)
+	n.refuseWaiting(op.ErrStopping)
+	if n.Removal() != nil {
+		n.tellUnknown()
+		n.refuseReads(op.ErrStopping)
 	}
 }
 

@@ -82,8 +82,6 @@ func TestRemoveAFollower(t *testing.T) {
 	}
 }
 
-// The leader goes like everybody else: the change is committed without it, another one leads, and
-// what its clients had proposed before is not lost.
 // A leader that removes itself may append what it had numbered behind the configuration without it.
 // That is not executed anywhere; so it is no reason to stop, and its client hears that nobody knows.
 func TestProposalBehindTheOwnRemoval(t *testing.T) {
@@ -141,6 +139,8 @@ func TestStartWithTheOwnRemovalInTheLog(t *testing.T) {
 	}
 }
 
+// The leader goes like everybody else: the change is committed without it, another one leads, and
+// what its clients had proposed before is not lost.
 func TestRemoveTheLeader(t *testing.T) {
 	c := newTownship(t, 3, nil)
 	old := c.leader()

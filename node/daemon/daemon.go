@@ -310,10 +310,12 @@ func (d *Daemon) otherAddresses() (addrs []string) {
 func (d *Daemon) form(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go func() { // a node of another cluster would wait for ever
+	go func() { // a node of another cluster, or one that is out, would wait for ever
 		select {
 		case err := <-d.failed:
 			cancel(err)
+		case <-d.node.Removed():
+			cancel(d.removal())
 		case <-ctx.Done():
 		}
 	}()
@@ -352,7 +354,7 @@ func (d *Daemon) wait(ctx context.Context) error {
 		case <-d.node.Done():
 			return storageError(d.node.Err())
 		case <-d.node.Removed():
-			return &node.ExitError{Code: node.ExitRemoved, Err: d.node.Removal()}
+			return d.removal()
 		case <-poll.C:
 			if status := d.node.Status(); status.Leader != 0 && status.Applied != 0 {
 				d.announce(status)
@@ -360,6 +362,11 @@ func (d *Daemon) wait(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// removal is why a node ends that the cluster has removed.
+func (d *Daemon) removal() error {
+	return &node.ExitError{Code: node.ExitRemoved, Err: d.node.Removal()}
 }
 
 // announce is the line that people wait for.

@@ -237,16 +237,6 @@ func TestTheDoormanKnowsAStranger(t *testing.T) {
 	if failure != nil {
 		t.Errorf("a node that meets its own cluster in time goes on: %v", failure)
 	}
-
-	d = door()
-	d.PeerError("n2", "h:2", fmt.Errorf("%w: n2 was removed", node.ErrRemoved)) // we refuse it
-	if failure != nil {
-		t.Errorf("the other one was removed: %v", failure)
-	}
-	d.PeerError("n2", "h:2", fmt.Errorf("%w: n1 was removed at index 7", node.ErrExpelled))
-	if node.ExitCode(failure) != node.ExitRemoved || !strings.Contains(failure.Error(), "index 7") {
-		t.Errorf("a node that was removed: %v", failure)
-	}
 }
 
 func TestStorageErrorsHaveExitCodes(t *testing.T) {

@@ -26,8 +26,6 @@ import (
 // does not stop the others: in A = {n1 n2} with n3 of B, n3 ends, n1 and n2 meet each other. Half is
 // not enough: when n1 of three starts alone, and the address of n2 belongs to somebody else by now,
 // the others may come back at new addresses, and will need n1.
-//
-// It also hears when this node was removed: a member refuses it for good.
 type doorman struct {
 	*node.Node
 	dir   string
@@ -39,7 +37,6 @@ type doorman struct {
 	home      bool             // a node of our cluster was met
 	strangers map[string]error // by address, of those that answered at others
 	judged    bool             // judge is called, or will be
-	expelled  sync.Once        // a member has said that this node was removed
 }
 
 // homePatience is how long a node that has met strangers looks for its own cluster.
@@ -64,10 +61,7 @@ func (d *doorman) Connected(peer wire.Hello) {
 
 // PeerError looks for strangers. The node logs them, too: the wait shall not be a silent one.
 func (d *doorman) PeerError(name, addr string, err error) {
-	switch {
-	case errors.Is(err, node.ErrExpelled):
-		d.expelled.Do(func() { d.fail(&node.ExitError{Code: node.ExitRemoved, Err: err}) })
-	case errors.Is(err, node.ErrOtherCluster) && d.met(name, addr, err):
+	if errors.Is(err, node.ErrOtherCluster) && d.met(name, addr, err) {
 		d.after(homePatience, d.judge)
 	}
 	d.Node.PeerError(name, addr, err)
