@@ -1,10 +1,7 @@
 package store
 
 import (
-	"errors"
 	"fmt"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"kelek/store/op"
 )
@@ -35,18 +32,12 @@ func (m *machine) read(
 	case isAbsent:
 		return nil, false, nil
 	}
-	stored, closer, err := m.db.Get(storeKey)
-	switch {
-	case errors.Is(err, pebble.ErrNotFound):
-		return nil, false, nil
-	case err != nil:
-		return nil, false, readError("the state", err)
-	}
-	*scratch = append((*scratch)[:0], stored[:min(len(stored), limit)]...)
-	if err := closer.Close(); err != nil {
-		return nil, false, readError("the state", err)
-	}
-	return *scratch, true, nil
+	err = m.state.ask(hash, storeKey, func(stored []byte) error {
+		found = true
+		*scratch = append((*scratch)[:0], stored[:min(len(stored), limit)]...)
+		return nil
+	})
+	return *scratch, found, err
 }
 
 // get returns the record of p as of the entry being applied: what has expired is not there. Its

@@ -10,10 +10,10 @@ import (
 	"kelek/store/op"
 )
 
-// rows keeps the records that were written last in memory, by storeKey, beside the database that
-// has them. A read of a memtable goes down a skiplist, and a large one is some eighteen levels of
-// cache misses; a read of this is two. It is filled by writes alone: what readers found would have
-// to be kept from overwriting what the applier has written meanwhile.
+// rows keeps the records that were written or read last in memory, by storeKey, beside the database
+// that has them, and which keys were looked for and are not there. Pebble asks the filters of some
+// tables for a key that it has not, and goes down an index and a block for one that it has; a read
+// of this is two cache misses.
 //
 // Readers come here after what is gathered, and what is settled comes here with it. Until then they
 // find the newer record there, so it does not matter that the one here is old. Batches that are not
@@ -22,6 +22,8 @@ import (
 // What a reader had to ask Pebble for is kept, too, unless something was settled meanwhile: changes
 // counts the beginnings and the ends of that, so it is odd while something is on its way, and if it
 // is even and the same as before Pebble was asked, then what Pebble has is what the reader found.
+// That holds for nothing, if nothing was found, as it does for a record. The machine's own keys are
+// never kept: what is written to them does not come here.
 //
 // Most nodes are read by nobody, and then it would be filled for nothing. It is emptied when nobody
 // has looked in it for a while, and filled again when somebody has.
@@ -57,27 +59,37 @@ func newRows(bytesMax int64) *rows {
 	return r
 }
 
-// get appends the record of storeKey to dst. False: ask Pebble.
-func (r *rows) get(dst []byte, hash uint64, storeKey []byte) ([]byte, bool) {
-	if !r.asked.Load() {
-		r.asked.Store(true)
-	}
+// get appends the record of storeKey to dst, if it is known.
+func (r *rows) get(dst []byte, hash uint64, storeKey []byte) ([]byte, knowledge) {
+	r.ask()
 	if r.passed.Load() {
-		return dst, false
+		return dst, askPebble
 	}
 	return r.shardOf(hash).get(dst, hash, storeKey)
 }
 
-// fill takes what a reader found in Pebble, after it had looked here, and then at changes.
-func (r *rows) fill(changes, hash uint64, storeKey, value []byte) {
-	if changes%2 != 0 || len(storeKey)+len(value) > rowBytesMax {
+// ask notes that somebody has looked.
+func (r *rows) ask() {
+	if !r.asked.Load() {
+		r.asked.Store(true)
+	}
+}
+
+// fill takes what a reader found in Pebble, or that there was nothing. changes is what it was before
+// Pebble was asked.
+//
+// It asks again, since rows that nobody asks are not told of what is written: get may have been long
+// ago. If changes is the same after that, then the next settlement sees that somebody has asked.
+func (r *rows) fill(changes, hash uint64, storeKey, value []byte, absent bool) {
+	if changes%2 != 0 || storeKey[0] >= op.Databases || len(storeKey)+len(value) > rowBytesMax {
 		return
 	}
+	r.ask()
 	s := r.shardOf(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.changes.Load() == changes {
-		s.keep(hash, storeKey, value)
+		s.keep(hash, storeKey, value, absent)
 	}
 }
 
@@ -155,8 +167,13 @@ type rowShard struct {
 //	0         8           10            12
 //	+---------+-----------+-------------+-----+-------+
 //	| hash    | key bytes | value bytes | key | value |
+//	|         |           | or absent   |     |       |
 //	+---------+-----------+-------------+-----+-------+
-const rowHeadSize = 12
+const (
+	rowHeadSize = 12
+	// rowAbsent: there is no such key, and no value. It is above rowBytesMax.
+	rowAbsent = 1<<16 - 1
+)
 
 const refTagBits = 16
 
@@ -173,44 +190,50 @@ func (s *rowShard) set(hash uint64) []uint64 {
 	return s.refs[at : at+rowWays]
 }
 
-// record returns the key and the value that ref stands for, unless they are overwritten.
-func (s *rowShard) record(ref uint64) (key, value []byte, ok bool) {
+// record returns the key and the value that ref stands for, unless they are overwritten; askPebble
+// if they are.
+func (s *rowShard) record(ref uint64) (key, value []byte, k knowledge) {
 	position := ref >> refTagBits
 	if position == 0 || s.head-position > uint64(len(s.ring)) {
-		return nil, nil, false
+		return nil, nil, askPebble
 	}
 	b := s.ring[position%uint64(len(s.ring)):]
 	keyBytes := int(binary.NativeEndian.Uint16(b[8:]))
 	valueBytes := int(binary.NativeEndian.Uint16(b[10:]))
-	b = b[rowHeadSize : rowHeadSize+keyBytes+valueBytes]
-	return b[:keyBytes], b[keyBytes:], true
+	b = b[rowHeadSize:]
+	if valueBytes == rowAbsent {
+		return b[:keyBytes], nil, isAbsent
+	}
+	return b[:keyBytes], b[keyBytes : keyBytes+valueBytes], isPresent
 }
 
-// find returns the place of the reference to a key, and its value.
-func (s *rowShard) find(hash uint64, storeKey []byte) (ref *uint64, value []byte) {
+// find returns the place of the reference to a key, and what is known of it. Without a reference
+// that is nothing.
+func (s *rowShard) find(hash uint64, storeKey []byte) (ref *uint64, value []byte, k knowledge) {
 	set := s.set(hash)
 	for i := range set {
 		if set[i]&(1<<refTagBits-1) != tagOf(hash) {
 			continue
 		}
-		if key, value, ok := s.record(set[i]); ok && bytes.Equal(key, storeKey) {
-			return &set[i], value
+		key, value, k := s.record(set[i])
+		if k != askPebble && bytes.Equal(key, storeKey) {
+			return &set[i], value, k
 		}
 	}
-	return nil, nil
+	return nil, nil, askPebble
 }
 
-func (s *rowShard) get(dst []byte, hash uint64, storeKey []byte) ([]byte, bool) {
+func (s *rowShard) get(dst []byte, hash uint64, storeKey []byte) ([]byte, knowledge) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	ref, value := s.find(hash, storeKey)
-	return append(dst, value...), ref != nil
+	_, value, k := s.find(hash, storeKey)
+	return append(dst, value...), k
 }
 
 func (s *rowShard) drop(hash uint64, storeKey []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if ref, _ := s.find(hash, storeKey); ref != nil {
+	if ref, _, _ := s.find(hash, storeKey); ref != nil {
 		*ref = 0
 	}
 }
@@ -225,13 +248,13 @@ func (s *rowShard) reset() {
 func (s *rowShard) put(hash uint64, storeKey, value []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keep(hash, storeKey, value)
+	s.keep(hash, storeKey, value, false)
 }
 
-// keep is put for who holds mu.
-func (s *rowShard) keep(hash uint64, storeKey, value []byte) {
-	ref, last := s.find(hash, storeKey)
-	if ref != nil && len(last) == len(value) {
+// keep is put for who holds mu, of a key that is there or of one that is absent.
+func (s *rowShard) keep(hash uint64, storeKey, value []byte, absent bool) {
+	ref, last, k := s.find(hash, storeKey)
+	if k == isPresent && !absent && len(last) == len(value) {
 		copy(last, value)
 		return
 	}
@@ -243,6 +266,9 @@ func (s *rowShard) keep(hash uint64, storeKey, value []byte) {
 	binary.NativeEndian.PutUint64(b, hash)
 	binary.NativeEndian.PutUint16(b[8:], uint16(len(storeKey)))
 	binary.NativeEndian.PutUint16(b[10:], uint16(len(value)))
+	if absent {
+		binary.NativeEndian.PutUint16(b[10:], rowAbsent)
+	}
 	copy(b[rowHeadSize+copy(b[rowHeadSize:], storeKey):], value)
 	s.refer(hash, position)
 }

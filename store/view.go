@@ -69,22 +69,24 @@ func lookup(
 			return nil
 		}
 	}
-	_, err := from.ask(p.prefix, scratch.key, visitValue)
+	if from.live != nil {
+		return from.live.ask(p.prefix, scratch.key, visitValue)
+	}
+	_, err := get(from.db, scratch.key, "the state", visitValue)
 	return err
 }
 
 // ask asks Pebble, and lets the rows keep what it answers.
-func (from source) ask(
-	hash uint64, storeKey []byte, visit func(value []byte) error,
-) (found bool, err error) {
-	if from.live == nil {
-		return get(from.db, storeKey, "the state", visit)
-	}
-	changes := from.live.rows.changes.Load()
-	return get(from.db, storeKey, "the state", func(value []byte) error {
-		from.live.rows.fill(changes, hash, storeKey, value)
+func (d *database) ask(hash uint64, storeKey []byte, visit func(value []byte) error) error {
+	changes := d.rows.changes.Load()
+	found, err := get(d.db, storeKey, "the state", func(value []byte) error {
+		d.rows.fill(changes, hash, storeKey, value, false)
 		return visit(value)
 	})
+	if err == nil && !found {
+		d.rows.fill(changes, hash, storeKey, nil, true)
+	}
+	return err
 }
 
 // source is what a view reads.
@@ -99,11 +101,7 @@ func (d *database) recent(dst []byte, hash uint64, storeKey []byte) ([]byte, kno
 	if k != askPebble {
 		return dst, k
 	}
-	dst, hit := d.rows.get(dst, hash, storeKey)
-	if hit {
-		return dst, isPresent
-	}
-	return dst, askPebble
+	return d.rows.get(dst, hash, storeKey)
 }
 
 // fetch is op.View.Get over a reader.
