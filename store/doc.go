@@ -49,6 +49,10 @@
 // asks, and not when somebody writes. A count looks at the slots that were written to since it was
 // last asked (counts.go), and is exact.
 //
+// Reads of live views look in what is gathered, then in the rows (rows.go): records in memory,
+// found by their key, and keys of which it is known that they are not there. What Pebble had to be
+// asked for is kept in the rows, unless the state was given something meanwhile.
+//
 // For the same reason a record carries its version, which is the number of the op that wrote it,
 // counted since the cluster began. WATCH remembers versions, and a transaction that finds others
 // does nothing. Comparing values instead would call a key unchanged that was written twice, and a
@@ -108,6 +112,8 @@
 //   - After the first failed write or sync nothing is reported durable, read or applied.
 //   - How entries are batched changes nothing in the state, the system's keys included.
 //   - A record with a deadline has an entry in the index. The converse does not hold.
+//   - What a live view finds is what the key was at some moment of the call, wherever it comes from.
+//     (rows_history_test.go)
 //   - A ONCE request is executed at most once: it has its entry, or is above its client's floor.
 //
 // # Designs that were considered
