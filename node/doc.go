@@ -126,7 +126,7 @@
 //	membership.go  the leader: who asks becomes a learner, who has caught up a voter
 //	task.go        what a person asked for, from Admin to its answer
 //	roster.go      the arithmetic of both, and the words of every refusal
-//	removal.go     how a node learns that it is out
+//	removal.go     how a node learns that it is out, and what its clients are told
 //
 // A machine that lost its disk comes back with a new id under its old name: it joins like any other
 // node, and the change that makes it a voter removes its former self. An id that has left is

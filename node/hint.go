@@ -21,7 +21,7 @@ import "kelek/raftcore"
 // newest round: one that is dead or far away is so no more after one round, which took hintDelay
 // longer. Nobody else's latency changes but that of stale reads, by hintDelay.
 type hints struct {
-	peers []hint
+	peers []*hint
 	due   raftcore.Instant // when those that are kept go out; 0: none is
 }
 
@@ -44,15 +44,16 @@ const (
 	busyFor   = 20 * raftcore.Millisecond
 )
 
-// of returns the hint of a peer.
+// of returns the hint of a peer, which stays the same one while the node runs.
 func (h *hints) of(id raftcore.NodeID) *hint {
-	for i := range h.peers {
-		if h.peers[i].id == id {
-			return &h.peers[i]
+	for _, known := range h.peers {
+		if known.id == id {
+			return known
 		}
 	}
-	h.peers = append(h.peers, hint{id: id})
-	return &h.peers[len(h.peers)-1]
+	fresh := &hint{id: id}
+	h.peers = append(h.peers, fresh)
+	return fresh
 }
 
 // sendTo hands messages for one peer to the transport, or keeps them for a moment.
@@ -141,8 +142,8 @@ func (n *Node) sendHints() {
 		return
 	}
 	n.hints.due = 0
-	for i := range n.hints.peers {
-		n.sendKept(&n.hints.peers[i])
+	for _, h := range n.hints.peers {
+		n.sendKept(h)
 	}
 }
 

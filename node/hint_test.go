@@ -179,3 +179,21 @@ func TestRoundsOfAnOlderTermDoNotCount(t *testing.T) {
 		t.Errorf("echoed %d of round %d", h.echoed, h.round)
 	}
 }
+
+// Who is asked first is found by looking at all peers, at some of them for the first time. What is
+// kept for another one meanwhile is not lost by that.
+func TestLookingAtAPeerLosesNothing(t *testing.T) {
+	c, leader := quiet(t, 5)
+	last := c.members[4]
+	if last == leader {
+		last = c.members[3]
+	}
+	n := leader.node
+	n.hints = hints{}
+	n.sendTo(last.id, []raftcore.Message{{Kind: raftcore.AppendEntries, To: last.id, Term: n.term}})
+	n.sendTo(last.id, []raftcore.Message{{Kind: raftcore.AppendEntries, To: last.id, Term: n.term,
+		Round: 7}}) // of which the others make a majority
+	if h := n.hints.of(last.id); n.hints.due == 0 || !h.keeps || h.kept.Round != 7 {
+		t.Errorf("due %d, kept %t: %+v", n.hints.due, h.keeps, h.kept)
+	}
+}
