@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -219,12 +218,15 @@ func TestAnInterruptedDemoCleansUp(t *testing.T) {
 	dir := t.TempDir()
 	cmd := exec.Command(binary(t), "demo")
 	cmd.Dir = dir
-	var out bytes.Buffer
+	var out transcript
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(1500 * time.Millisecond)
+	underLoad := func() bool { return strings.Contains(out.String(), "load") }
+	for begin := time.Now(); !underLoad() && time.Since(begin) < startLimit; {
+		time.Sleep(time.Millisecond)
+	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +235,7 @@ func TestAnInterruptedDemoCleansUp(t *testing.T) {
 	if err != nil || len(left) != 0 || cmd.ProcessState.Success() {
 		t.Errorf("left %v, %v, exit code %d\n%s", left, err, cmd.ProcessState.ExitCode(), &out)
 	}
-	if err := context.Canceled; !strings.Contains(out.String(), err.Error()) {
+	if err := context.Canceled; !underLoad() || !strings.Contains(out.String(), err.Error()) {
 		t.Errorf("the output does not say why it ended: %s", &out)
 	}
 }

@@ -100,17 +100,24 @@ func TestStoppingWithoutAQuorumTellsWhatIsUnknown(t *testing.T) {
 	refused(t, m.incr("k", 1), op.ErrStopping)
 }
 
-// A node that is still forming holds commands as one without a leader does.
-func TestBeforeStartCommandsAreHeld(t *testing.T) {
-	o := Options{Self: op.Member{ID: 1, Name: "n1"}, Boot: 1, ElectionTimeout: 20 * time.Millisecond,
-		Heartbeat: 5 * time.Millisecond, RequestTimeout: 50 * time.Millisecond}
-	n, err := New(o, newFakeStorage())
+// forming is a node that was not started, and who waits for a command and a read of it.
+func forming(t *testing.T, requestTimeout time.Duration) (*Node, *waiter) {
+	t.Helper()
+	n, err := New(Options{Self: op.Member{ID: 1, Name: "n1"}, Boot: 1,
+		ElectionTimeout: 20 * time.Millisecond, Heartbeat: 5 * time.Millisecond,
+		RequestTimeout: requestTimeout}, newFakeStorage())
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &waiter{done: make(chan error, 2)}
 	n.Propose(&op.Submission{Ops: []byte{9, 0}, Count: 1, Sink: w})
 	n.Read(&op.ReadRequest{Resolve: w.Resolve})
+	return n, w
+}
+
+// A node that is still forming holds commands as one without a leader does.
+func TestBeforeStartCommandsAreHeld(t *testing.T) {
+	n, w := forming(t, 50*time.Millisecond)
 	n.Messages(2, []raftcore.Message{{From: 2, To: 1}})
 	n.Forwarded(2, []byte{1})
 	if s := n.Status(); s.Role != "forming" || len(s.Members) != 1 {
@@ -121,8 +128,7 @@ func TestBeforeStartCommandsAreHeld(t *testing.T) {
 			t.Fatalf("resolved with %v", err)
 		}
 	}
-	n.Propose(&op.Submission{Ops: []byte{9, 0}, Count: 1, Sink: w})
-	n.Read(&op.ReadRequest{Resolve: w.Resolve})
+	n, w = forming(t, time.Hour)
 	if err := n.Stop(context.Background()); err != nil {
 		t.Fatal(err)
 	}

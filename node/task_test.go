@@ -397,7 +397,9 @@ func TestAddANodeByItsAddress(t *testing.T) {
 
 // Admin as connections call it, on a node whose loop runs.
 func TestAdminWaitsForItsAnswer(t *testing.T) {
-	n := startReal(t, newFakeStorage(), nil)
+	n := startReal(t, newFakeStorage(), func(n *Node) {
+		n.electionTimeout = raftcore.Instant(time.Hour) // it looks for who is added for longer than that
+	})
 	err := error(op.NotLeaderError{})
 	for errors.As(err, new(op.NotLeaderError)) { // until it is elected
 		_, err = n.Admin(context.Background(), op.AdminRequest{Action: op.MemberRemove, Name: "n1"})
