@@ -65,8 +65,9 @@
 //	waiting      not numbered. Refused with certainty: ErrBusy (queue full), ErrTooLarge,
 //	             ErrStopping, ErrNoLeader (deadline, or its client has gone while it was held)
 //	window       numbered (origin, boot, seq): copied into a proposal with everything else that
-//	             waited, forwarded or appended, and from now on never refused. At the deadline:
-//	             ErrUncertain. The proposal stays, since later numbers need it.
+//	             waited, forwarded or appended, and from now on never refused. At the deadline, or
+//	             when this node learns that it was removed: ErrUncertain. The proposal stays, since
+//	             later numbers need it.
 //	applier      the entry with the next number was committed: each op's result, then nil
 //
 // The window is sent again, in order, when the leader or the term changes, and, on a follower, when

@@ -1,7 +1,6 @@
 package resp
 
 import (
-	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -45,6 +44,7 @@ type reactor struct {
 	stopping bool    // nothing is accepted any more
 	finished bool    // done is closed
 	done     chan struct{}
+	failed   atomic.Pointer[error] // the reader cannot go on
 
 	reading  reading
 	resolved struct {
@@ -161,9 +161,9 @@ func newReactor(s *Server, ln net.Listener) *reactor {
 	return r
 }
 
-// serve accepts until the listener ends, as redcon.Serve does.
+// serve accepts until the listener ends, as redcon.Serve does, or until nobody can be served.
 func (r *reactor) serve(ln *listener) error {
-	for _, run := range [...]func(){r.read, r.reply, r.sweep} {
+	for _, run := range [...]func(){func() { r.read(ln) }, r.reply, r.sweep} {
 		r.running.Add(1)
 		go func() {
 			defer r.running.Done()
@@ -211,12 +211,14 @@ func (r *reactor) newConn(g *guard) *conn {
 	return c
 }
 
-// read is the reader.
-func (r *reactor) read() {
+// read is the reader. A node that accepts clients and serves none would be the worst of all: if the
+// reader cannot go on, serve ends.
+func (r *reactor) read(ln net.Listener) {
 	for {
 		events, err := r.poll.wait()
 		if err != nil {
-			r.server.log.Error().Err(err).Msg("clients are not served any more")
+			r.failed.Store(&err)
+			ln.Close() // wakes serve
 			return
 		}
 		r.now = time.Now()
@@ -504,6 +506,9 @@ func (r *reactor) serveSlowly(c *conn, begun bool) {
 // waits for the goroutines, except for connections that were cut off: they end with the answer of
 // the node.
 func (r *reactor) stop(err error) error {
+	if failed := r.failed.Load(); failed != nil {
+		return *failed
+	}
 	for _, g := range r.server.shared.of(r.server) {
 		g.interrupt()
 	}
@@ -527,83 +532,4 @@ func (r *reactor) maybeFinish() {
 		close(r.done)
 		r.poll.ring()
 	}
-}
-
-// sweepMin and sweepMax bound how often silent and stalled clients are looked for.
-const (
-	sweepMin = 10 * time.Millisecond
-	sweepMax = time.Second
-)
-
-// sweep ends the connections whose client has been silent, or has not taken its replies, for too
-// long. It is late by a quarter of the time-out at most.
-func (r *reactor) sweep() {
-	timer := time.NewTimer(r.sweepEvery())
-	defer timer.Stop()
-	for {
-		select {
-		case <-r.done:
-			return
-		case now := <-timer.C:
-			r.sweepAt(now)
-			timer.Reset(r.sweepEvery())
-		}
-	}
-}
-
-func (r *reactor) sweepEvery() time.Duration {
-	shared := r.server.shared
-	every := 4 * sweepMax
-	for _, timeout := range [...]time.Duration{time.Duration(shared.idleTimeout.Load()),
-		shared.limits.WriteTimeout, shared.limits.AuthTimeout} {
-		if timeout > 0 {
-			every = min(every, timeout)
-		}
-	}
-	return min(max(every/4, sweepMin), sweepMax)
-}
-
-func (r *reactor) sweepAt(now time.Time) {
-	for _, c := range r.connected() {
-		stalled := c.stalledAt.Load()
-		switch {
-		case stalled != 0 && now.UnixNano()-stalled > int64(r.server.shared.limits.WriteTimeout):
-			r.server.shared.Stats.SlowReaders.Add(1)
-			c.guard.interrupt()
-		case stalled == 0 && c.silentSince(now) > r.allowed(c):
-			c.guard.interrupt()
-		}
-	}
-}
-
-func (r *reactor) connected() []*conn {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	list := make([]*conn, 0, r.live)
-	for _, c := range r.slots {
-		if c != nil {
-			list = append(list, c)
-		}
-	}
-	return list
-}
-
-// allowed is how long a client may say nothing.
-func (r *reactor) allowed(c *conn) time.Duration {
-	shared := r.server.shared
-	if c.stranger.Load() {
-		return shared.limits.AuthTimeout
-	}
-	if idle := time.Duration(shared.idleTimeout.Load()); idle > 0 {
-		return idle
-	}
-	return math.MaxInt64
-}
-
-// silentSince is for how long a connection has had nothing to do.
-func (c *conn) silentSince(now time.Time) time.Duration {
-	if c.turn.state.Load()&owned != 0 {
-		return 0
-	}
-	return time.Duration(now.UnixNano() - c.touched.Load())
 }

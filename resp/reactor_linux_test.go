@@ -2,6 +2,7 @@ package resp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"kelek/resp/resptest"
 	"kelek/store/op"
 )
 
@@ -177,6 +179,32 @@ func TestSlowCommandsHoldUpNobody(t *testing.T) {
 	}
 	f.node.Release()
 	slow.expect(":0\r\n+PONG\r\n")
+}
+
+// TestAReactorThatCannotGoOn: a server that serves nobody any more says so, and ends.
+func TestAReactorThatCannotGoOn(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &face{node: resptest.New(), addr: ln.Addr().String()}
+	defer f.node.Close()
+	f.Server = New(Options{}, f.node)
+	served := make(chan error, 1)
+	go func() { served <- f.Serve(ln) }()
+	f.dial(t).send("PING\r\n").expect("+PONG\r\n")
+	poll := f.shared.of(f.Server)[0].conn.Load().reactor.poll
+	if err := poll.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-served; err == nil || errors.Is(err, net.ErrClosed) {
+		t.Errorf("serve ends with %v, want what has failed", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := f.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("shutdown: %v", err)
+	}
 }
 
 // TestWithoutAReactor: a listener that is not one of TCP is served by a goroutine per client, by
