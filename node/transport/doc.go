@@ -25,7 +25,9 @@
 //
 // A peer is a goroutine and a queue. The goroutine dials, and then writes whatever the queue holds
 // with one system call; the queue has two sets of slices that take turns, so that sending neither
-// allocates nor waits for the encoding. While there is no connection the queue is closed and drops:
+// allocates nor waits for the encoding. A few small messages that find the queue empty are written at
+// once by whoever sends them, as far as the socket takes them without waiting: waking the goroutine
+// would cost more than that write, here and again at the other end. While there is no connection the queue is closed and drops:
 // what a core said before a pause is stale after it. A dial pauses between attempts, not when the
 // peer has just dialled us.
 //

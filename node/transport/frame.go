@@ -29,6 +29,9 @@ const (
 	kindSnapshotChunk   kind = 20
 	kindSnapshotSum     kind = 21
 	kindSnapshotGone    kind = 22 // a refusal, and the reason is wire.ErrNoSnapshot
+
+	// restOfFrames is no frame: bytes of frames of which the socket has the first part.
+	restOfFrames kind = 255
 )
 
 // A frame, all integers little endian:

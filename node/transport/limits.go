@@ -44,6 +44,10 @@ const (
 	keepBytesMax  = 1 << 20
 	writeTimeout  = 5 * time.Second
 
+	// expressBytesMax is what a sender may write itself, of messages as messageCost counts. More costs
+	// its goroutine more time than waking another one.
+	expressBytesMax = 16 << 10
+
 	// A dial, and then a handshake, that takes longer is given up.
 	dialTimeout      = 2 * time.Second
 	handshakeTimeout = 3 * time.Second

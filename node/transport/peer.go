@@ -21,7 +21,7 @@ type peer struct {
 	kick    chan struct{} // a token: dial at once
 	queue   queue
 
-	sent         atomic.Uint64 // frames
+	sent         atomic.Uint64 // frames, by the goroutine of run
 	connects     atomic.Uint64
 	dialsFailed  atomic.Uint64
 	lastReceived atomic.Uint64 // Options.Now of the last read from it
@@ -171,7 +171,7 @@ func (p *peer) begin(c *conn, said wire.Hello) {
 	p.t.mu.Lock()
 	p.conn, p.lastError = c, ""
 	p.t.mu.Unlock()
-	p.queue.begin(said, p.t.handler.Hello)
+	p.queue.begin(newExpress(c), said, p.t.handler.Hello)
 }
 
 // check decides whether who answered is who we wanted.
@@ -241,6 +241,9 @@ func (p *peer) write(c *conn, items []item) error {
 }
 
 func appendItem(dst []byte, it *item) []byte {
+	if it.kind == restOfFrames {
+		return append(dst, it.payload...)
+	}
 	dst, start := beginFrame(dst, it.kind)
 	if it.kind == kindMessage || it.kind == kindAppend {
 		dst = wire.AppendMessage(dst, &it.message)

@@ -10,28 +10,33 @@ import (
 
 func openQueue() *queue {
 	q := newQueue()
-	q.begin(wire.Hello{}, func() wire.Hello { return wire.Hello{} })
+	q.begin(nil, wire.Hello{}, func() wire.Hello { return wire.Hello{} })
 	return &q
+}
+
+func dropped(q *queue) uint64 {
+	n, _ := q.counted()
+	return n
 }
 
 func TestQueueIsClosedWithoutAConnection(t *testing.T) {
 	q := newQueue()
-	if q.sendPayload(kindProposal, []byte("x")) || len(q.take()) != 0 || q.droppedFrames() != 1 {
+	if q.sendPayload(kindProposal, []byte("x")) || len(q.take()) != 0 || dropped(&q) != 1 {
 		t.Fatal("a closed queue takes frames")
 	}
 	q.give(nil)
-	q.begin(wire.Hello{}, func() wire.Hello { return wire.Hello{} })
+	q.begin(nil, wire.Hello{}, func() wire.Hello { return wire.Hello{} })
 	q.sendMessages([]raftcore.Message{heartbeat(1, 2, 1)})
 	q.end()
-	q.begin(wire.Hello{}, func() wire.Hello { return wire.Hello{} })
-	if items := q.take(); len(items) != 0 || q.droppedFrames() != 2 {
-		t.Fatalf("of the former connection: %d frames, %d dropped", len(items), q.droppedFrames())
+	q.begin(nil, wire.Hello{}, func() wire.Hello { return wire.Hello{} })
+	if items := q.take(); len(items) != 0 || dropped(&q) != 2 {
+		t.Fatalf("of the former connection: %d frames, %d dropped", len(items), dropped(&q))
 	}
 }
 
 func TestQueueSaysTheNewHelloFirst(t *testing.T) {
 	q := newQueue()
-	q.begin(wire.Hello{Name: "a"}, func() wire.Hello { return wire.Hello{Name: "b"} })
+	q.begin(nil, wire.Hello{Name: "a"}, func() wire.Hello { return wire.Hello{Name: "b"} })
 	q.sendMessages([]raftcore.Message{heartbeat(1, 2, 1)})
 	items := q.take()
 	if len(items) != 2 || items[0].kind != kindHello || items[1].kind != kindMessage {

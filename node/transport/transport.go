@@ -202,10 +202,11 @@ func (t *Transport) Peers() []wire.PeerStatus {
 
 // status is locked by t.mu.
 func (p *peer) status() wire.PeerStatus {
+	dropped, passed := p.queue.counted()
 	return wire.PeerStatus{ID: p.id, Name: p.name, Addr: cmp.Or(p.told, p.recorded, p.hint),
-		Connected: p.conn != nil, LastError: p.lastError, Sent: p.sent.Load(),
+		Connected: p.conn != nil, LastError: p.lastError, Sent: p.sent.Load() + passed,
 		Connects: p.connects.Load(), DialsFailed: p.dialsFailed.Load(),
-		Dropped: p.queue.droppedFrames(), LastReceived: raftcore.Instant(p.lastReceived.Load())}
+		Dropped: dropped, LastReceived: raftcore.Instant(p.lastReceived.Load())}
 }
 
 // SetPeers says which members there are and how to reach them; the own one is skipped. Hints go on
