@@ -500,7 +500,7 @@ func TestDamageInTheBackground(t *testing.T) {
 		corrupt bool
 	}{{fmt.Errorf("file 7: %w", pebble.ErrCorruption), true}, {errorfs.ErrInjected, false}} {
 		var reason error
-		l := listener(zerolog.Nop(), newFuse(func(err error) { reason = err }))
+		l := listener(zerolog.Nop(), newFuse(func(err error) { reason = err }), func(bool) {})
 		l.BackgroundError(c.err)
 		var corrupt *CorruptError
 		if errors.As(reason, &corrupt) != c.corrupt || !errors.Is(reason, c.err) {

@@ -214,7 +214,7 @@ func backgroundError(err error) error {
 
 // listener hears what Pebble does in the background. A flush or compaction that fails is retried by
 // Pebble for ever while memory fills; and damage stays damage: both stop the node.
-func listener(logger zerolog.Logger, f *fuse) *pebble.EventListener {
+func listener(logger zerolog.Logger, f *fuse, tables func(begin bool)) *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: func(err error) { _ = f.blow(backgroundError(err)) },
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
@@ -227,6 +227,10 @@ func listener(logger zerolog.Logger, f *fuse) *pebble.EventListener {
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
 			logger.Warn().Str("reason", info.Reason).Msg("writes wait for the disk")
 		},
-		WriteStallEnd: func() { logger.Info().Msg("writes go on") },
+		WriteStallEnd:   func() { logger.Info().Msg("writes go on") },
+		FlushBegin:      func(pebble.FlushInfo) { tables(true) },
+		FlushEnd:        func(pebble.FlushInfo) { tables(false) },
+		CompactionBegin: func(pebble.CompactionInfo) { tables(true) },
+		CompactionEnd:   func(pebble.CompactionInfo) { tables(false) },
 	}
 }

@@ -43,6 +43,9 @@ type Options struct {
 	// full, 65 when it returned damaged data, otherwise with 1. It may be called with locks of
 	// Pebble held, so it must not call the Store.
 	Fatal func(error)
+	// Tables is told when the writing of tables begins, and when it ends: of one memtable, or of one
+	// compaction. Several may overlap. It must not call the Store, nor wait.
+	Tables func(begin bool)
 
 	// LogMemTableBytes is the size of a memtable of log/. An entry is dead as soon as state/ has
 	// flushed past it and nobody needs it any more, and then costs nothing if it was still in a
@@ -84,6 +87,9 @@ func (o Options) withDefaults() Options {
 	if o.Fatal == nil {
 		logger := o.Logger
 		o.Fatal = func(err error) { exit(logger, err) }
+	}
+	if o.Tables == nil {
+		o.Tables = func(bool) {}
 	}
 	return o
 }
@@ -166,7 +172,7 @@ func (o *Options) common(name string, fs *stopFS, cache *pebble.Cache) *pebble.O
 		// The first format that tells a torn tail of the write-ahead log from damage before its
 		// end. Raising it is one-way, so it is as low as that allows.
 		FormatMajorVersion: pebble.FormatWALSyncChunks,
-		EventListener:      listener(logger, fs.fuse),
+		EventListener:      listener(logger, fs.fuse, o.Tables),
 		// A queue of memtables is the shock absorber of a slow disk; beyond it writes wait.
 		MemTableStopWritesThreshold: 4,
 		// Few, larger tables: fewer file handles and creations for the same bytes.

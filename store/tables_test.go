@@ -1,0 +1,37 @@
+package store
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Who asks is told of the begin and of the end of every writing of tables.
+func TestTellsWhenTablesAreWritten(t *testing.T) {
+	var mu sync.Mutex
+	var begun, under int
+	o := smallOptions(t, vfs.NewMem())
+	o.Tables = func(begin bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if begin {
+			begun++
+			under++
+		} else {
+			under--
+		}
+	}
+	r := newReplica(t, o)
+	for i := range 3 { // two flushes of the same key make a compaction worth its while
+		r.do(put("k", string(rune('a'+i))))
+		r.must(flushed(r.s))
+	}
+	r.must(r.s.machine.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false))
+	r.must(r.s.Close())
+	mu.Lock()
+	defer mu.Unlock()
+	if begun < 4 || under != 0 {
+		t.Errorf("%d begun, %d not ended; want three flushes and a compaction", begun, under)
+	}
+}
