@@ -108,6 +108,7 @@ func (c *serve) Run(ctx context.Context) error {
 	if err := c.Resolve(os.Getenv); err != nil {
 		return err
 	}
+	daemon.CalmRuntime()
 	return daemon.Run(ctx, &c.Serve, version, daemon.NewLogger(&c.Serve, os.Stderr))
 }
 

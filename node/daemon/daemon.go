@@ -40,6 +40,8 @@ type Daemon struct {
 	transport *transport.Transport
 	doorman   *doorman
 
+	processors *processors
+
 	stopping atomic.Bool
 	failed   chan error // first failure of a part that runs on its own; one slot
 	closers  []closer
@@ -59,7 +61,7 @@ func Run(ctx context.Context, settings *config.Serve, version string, logger zer
 
 func newDaemon(settings *config.Serve, version string, logger zerolog.Logger) *Daemon {
 	return &Daemon{settings: settings, version: version, logger: logger, started: time.Now(),
-		failed: make(chan error, 1)}
+		processors: newProcessors(), failed: make(chan error, 1)}
 }
 
 // serve is the whole life of a Daemon.
@@ -89,7 +91,7 @@ func interrupted(ctx context.Context, err error) bool {
 func (d *Daemon) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
 		d.openIdentity, d.openStore, d.listen, d.buildNode, d.connectPeers, d.serveAdmin,
-		d.serveClients, d.form,
+		d.serveClients, d.form, d.adaptProcessors,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -153,7 +155,8 @@ func (d *Daemon) openIdentity(context.Context) error {
 }
 
 func (d *Daemon) openStore(context.Context) error {
-	s, err := store.Open(d.settings.Dir, store.Options{Logger: d.logger})
+	s, err := store.Open(d.settings.Dir, store.Options{Logger: d.logger,
+		Tables: d.processors.tablesWritten})
 	if err != nil {
 		return storageError(err)
 	}

@@ -22,6 +22,10 @@
 // clients finish their batch, leadership is handed over, connections and databases are closed, the
 // lock is given back.
 //
+// The machine's processors are not its own matter alone: nodes of several clusters, and the clients,
+// may share them. CalmRuntime and processors keep the runtime from spending more time on waking up
+// than the work takes.
+//
 // A node that finds itself among the members of another cluster (a copied or mixed up directory)
 // ends with exit code 64 and both cluster ids, instead of knocking for ever; see doorman. One that
 // the cluster has removed ends with 66, and its directory remembers it.
