@@ -46,7 +46,8 @@ func newDatabase(db *pebble.DB, o *Options, path string, r *retiring) *database 
 		gatherBytes: int(o.GatherBytes),
 		flushing:    make(chan struct{}, 1),
 	}
-	d.gathered.front, d.settling.spare = &table{}, &table{}
+	d.gathered.front = &table{usual: d.gatherBytes}
+	d.settling.spare = &table{usual: d.gatherBytes}
 	d.settling.batch = db.NewBatch(pebble.WithMaxRetainedSizeBytes(batchBytesKept))
 	d.position.Store(&position{})
 	d.refs.Store(1)

@@ -48,6 +48,7 @@ type table struct {
 	data    []byte     // records, in the order in which they came
 	reached position   // as of the last batch
 	any     bool       // whether there is a batch, which may have written nothing
+	usual   int        // how many bytes of records there are when it is settled, usually
 }
 
 // tableRef says where a record begins in data, plus one; above that are upper bits of its hash. Zero
@@ -79,7 +80,8 @@ const (
 
 const (
 	tableRefsMin = 1 << 10
-	// tableSlack is what stays allocated beyond what is usually gathered.
+	// tableSlack is for the last batch before what is gathered is settled. A larger one makes data
+	// grow.
 	tableSlack = 1 << 20
 )
 
@@ -149,6 +151,9 @@ func (t *table) put(hash uint64, storeKey, value []byte, deleted bool) {
 		}
 		t.flag(ref.at(), tableDead)
 	}
+	if t.data == nil {
+		t.data = make([]byte, 0, t.dataBytes())
+	}
 	at := len(t.data)
 	*ref = tableRefOf(hash, at)
 	t.data = binary.NativeEndian.AppendUint32(t.data, uint32(len(storeKey)))
@@ -177,12 +182,16 @@ func (t *table) grow() {
 	}
 }
 
-// reset empties the table. usual is how much there is in one, usually.
-func (t *table) reset(usual int) {
-	if cap(t.data) > usual+tableSlack {
-		*t = table{}
+// reset empties the table. What it has allocated stays, unless a large batch has made it larger than
+// it has to be: fresh memory of some megabytes costs more than what is done with it.
+func (t *table) reset() {
+	if cap(t.data) > t.dataBytes() {
+		t.refs, t.data = nil, nil
 	}
 	t.data = t.data[:0]
 	clear(t.refs)
 	t.live, t.any = 0, false
 }
+
+// dataBytes is how much memory records get at once.
+func (t *table) dataBytes() int { return t.usual + min(t.usual, tableSlack) }

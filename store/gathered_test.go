@@ -41,7 +41,7 @@ func TestTableAgainstAMap(t *testing.T) {
 				}
 			}
 			if i == 3000 {
-				x.reset(1 << 10)
+				x.reset()
 				clear(model)
 			}
 		}

@@ -179,7 +179,7 @@ func (d *database) perform(t *table) {
 	g.gate.Lock()
 	g.back = nil
 	g.gate.Unlock()
-	t.reset(d.gatherBytes)
+	t.reset()
 	s.spare = t
 }
 
