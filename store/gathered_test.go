@@ -63,6 +63,40 @@ func TestTableAgainstAMap(t *testing.T) {
 	}
 }
 
+// TestTableKeepsItsMemory: a table that is filled as usual gets its memory once, and one that a large
+// batch has made larger gives it back.
+func TestTableKeepsItsMemory(t *testing.T) {
+	const usual = 64 << 10
+	x := &table{usual: usual}
+	fill := func(bytes int) {
+		for n := 0; len(x.data) < bytes; n++ {
+			key := placeOf(0, fmt.Append(nil, "key", n)).append(nil)
+			x.put(hashOf(key), key, make([]byte, 100), false)
+		}
+	}
+	fill(usual)
+	first, refs := cap(x.data), len(x.refs)
+	x.reset()
+	if allocs := testing.AllocsPerRun(10, func() {
+		key := placeOf(0, []byte("k")).append(nil)
+		for range 2000 {
+			x.put(hashOf(key), key, nil, len(x.data)%2 == 0)
+		}
+		x.reset()
+	}); allocs > 1 { // the key
+		t.Errorf("%v allocations for what is usual", allocs)
+	}
+	fill(usual)
+	if cap(x.data) != first || len(x.refs) != refs || first > 2*usual {
+		t.Errorf("%d bytes and %d references, then %d and %d", first, refs, cap(x.data), len(x.refs))
+	}
+	fill(3 * usual)
+	x.reset()
+	if fill(1); cap(x.data) != first {
+		t.Errorf("%d bytes after a large batch, want %d", cap(x.data), first)
+	}
+}
+
 // TestSettlementIsInOrder: Pebble takes a large batch that is in order for nothing, and sorts any
 // other.
 func TestSettlementIsInOrder(t *testing.T) {
@@ -144,8 +178,8 @@ func TestBatchesAreSeenAsAWhole(t *testing.T) {
 	r.must(r.s.Close())
 }
 
-// TestNobodyReads: rows are not filled when nobody has looked for a while, and are filled again
-// afterwards, with what is so then.
+// TestNobodyReads: rows are not filled before anybody has looked, nor when nobody has for a while, and
+// are filled otherwise, with what is so then.
 func TestNobodyReads(t *testing.T) {
 	r := newReplica(t, smallOptions(t, vfs.NewMem()))
 	filled := func() (n int) {
@@ -158,9 +192,23 @@ func TestNobodyReads(t *testing.T) {
 		r.must(r.commit(nil, r.proposal(put("k", value))))
 		r.must(r.s.machine.state.settle())
 	}
+	check := func(want string) {
+		t.Helper()
+		view := r.s.View(false)
+		got, err := view.Get(0, []byte("k"), nil)
+		view.Close()
+		if r.must(err); string(got.Bytes) != want {
+			t.Errorf("k is %s, want %s", got.Bytes, want)
+		}
+	}
 	write("a")
+	if filled() != 0 {
+		t.Error("rows are filled although nobody has ever read them")
+	}
+	check("a")
+	write("b")
 	if filled() == 0 {
-		t.Error("rows are empty at first")
+		t.Error("rows stay empty although somebody has read")
 	}
 	r.stamp += rowsIdleAfter
 	write("b")
@@ -171,15 +219,6 @@ func TestNobodyReads(t *testing.T) {
 	write("b")
 	if filled() != 0 {
 		t.Error("rows are kept although nobody reads them")
-	}
-	check := func(want string) {
-		t.Helper()
-		view := r.s.View(false)
-		got, err := view.Get(0, []byte("k"), nil)
-		view.Close()
-		if r.must(err); string(got.Bytes) != want {
-			t.Errorf("k is %s, want %s", got.Bytes, want)
-		}
 	}
 	check("b")
 	r.must(r.commit(nil, r.proposal(op.Op{Code: op.CodePut, Key: []byte("k"), Value: []byte("t"),

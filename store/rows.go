@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -25,15 +26,16 @@ import (
 // That holds for nothing, if nothing was found, as it does for a record. The machine's own keys are
 // never kept: what is written to them does not come here.
 //
-// Most nodes are read by nobody, and then it would be filled for nothing. It is emptied when nobody
-// has looked in it for a while, and filled again when somebody has.
+// Most nodes are read by nobody, and then it would be filled for nothing. It is empty until somebody
+// looks in it, and emptied when nobody has for a while.
 type rows struct {
 	shards  [rowShards]rowShard
 	changes atomic.Uint64
 	passed  atomic.Bool // readers are to ask Pebble
 	asked   atomic.Bool // somebody has looked since the last settlement
 	askedAt raftcore.LogTime
-	idle    bool
+	idle    bool     // nobody has looked for a while, or ever
+	places  []uint32 // scratch of arrange
 }
 
 const (
@@ -43,7 +45,9 @@ const (
 	rowBytesMax = 4 << 10
 	// rowShards is a power of two, so that readers seldom wait for the applier.
 	rowShards = 64
-	rowWays   = 4
+	// rowsAtOnce is how many are taken while readers of a shard wait: some microseconds.
+	rowsAtOnce = 64
+	rowWays    = 4
 	// ringBytesMin is what a shard begins with; it doubles until it has its share.
 	ringBytesMin = 8 << 10
 	// ringBytesPerRef is how many bytes of a ring there are for one reference to it.
@@ -51,7 +55,7 @@ const (
 )
 
 func newRows(bytesMax int64) *rows {
-	r := &rows{}
+	r := &rows{idle: true}
 	share := int(bytesMax) / rowShards
 	for i := range r.shards {
 		r.shards[i].bytesMax = max(ringBytesMin, share/ringBytesMin*ringBytesMin)
@@ -112,33 +116,88 @@ func (r *rows) takeBatch(o *overlay, data []byte) {
 	}
 }
 
-// take takes what was settled.
+// take takes what was settled, shard by shard: what belongs to one fits the processor's caches, and
+// what belongs to all of them does not.
 func (r *rows) take(t *table, sorted []settled) {
-	if now := t.reached.stamp; r.asked.Swap(false) || r.askedAt == 0 {
-		r.askedAt, r.idle = now, false
-	} else if !r.idle && now > r.askedAt+rowsIdleAfter {
-		r.idle = true
-		r.reset()
-	}
+	r.awaken(t.reached.stamp)
 	if !r.wanted() {
 		return
 	}
-	for i := range sorted {
-		found, _ := t.record(int(sorted[i].at))
-		r.takeOne(hashOf(found.key), found.key, found.value, found.deleted)
+	starts := r.arrange(sorted)
+	for i := range r.shards {
+		for places := range slices.Chunk(r.places[starts[i]:starts[i+1]], rowsAtOnce) {
+			r.shards[i].take(t, sorted, places)
+		}
 	}
+}
+
+// awaken notes whether anybody has looked since it was last asked, and empties the rows if that is
+// long ago.
+func (r *rows) awaken(now raftcore.LogTime) {
+	switch {
+	case r.asked.Swap(false):
+		r.askedAt, r.idle = now, false
+	case !r.idle && now > r.askedAt+rowsIdleAfter:
+		r.idle = true
+		r.reset()
+	}
+}
+
+// arrange lists the places of user keys in sorted by their shard: those of shard i are in places from
+// starts[i] on, up to starts[i+1].
+func (r *rows) arrange(sorted []settled) (starts [rowShards + 1]int) {
+	var next [rowShards]int
+	n := 0
+	for i := range sorted {
+		if sorted[i].db < op.Databases {
+			next[sorted[i].prefix%rowShards]++
+			n++
+		}
+	}
+	for i := range next {
+		starts[i+1] = starts[i] + next[i]
+		next[i] = starts[i]
+	}
+	r.places = slices.Grow(r.places[:0], n)[:n]
+	for i := range sorted {
+		if sorted[i].db < op.Databases {
+			shard := sorted[i].prefix % rowShards
+			r.places[next[shard]] = uint32(i)
+			next[shard]++
+		}
+	}
+	return starts
 }
 
 // wanted: otherwise it is empty, so that what is not taken is not here.
 func (r *rows) wanted() bool { return !r.idle || r.asked.Load() }
 
 func (r *rows) takeOne(hash uint64, key, value []byte, gone bool) {
-	switch {
-	case key[0] >= op.Databases: // the machine's own
-	case gone, len(key)+len(value) > rowBytesMax:
-		r.shardOf(hash).drop(hash, key)
-	default:
-		r.shardOf(hash).put(hash, key, value)
+	if key[0] >= op.Databases {
+		return // the machine's own
+	}
+	s := r.shardOf(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.takeOne(hash, key, value, gone)
+}
+
+// take takes some places of what was settled.
+func (s *rowShard) take(t *table, sorted []settled, places []uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range places {
+		found, _ := t.record(int(sorted[i].at))
+		s.takeOne(sorted[i].prefix, found.key, found.value, found.deleted)
+	}
+}
+
+// takeOne takes what was written to a key. The caller holds mu.
+func (s *rowShard) takeOne(hash uint64, key, value []byte, gone bool) {
+	if gone || len(key)+len(value) > rowBytesMax {
+		s.drop(hash, key)
+	} else {
+		s.keep(hash, key, value, false)
 	}
 }
 
@@ -230,9 +289,8 @@ func (s *rowShard) get(dst []byte, hash uint64, storeKey []byte) ([]byte, knowle
 	return append(dst, value...), k
 }
 
+// drop forgets what is known of a key. The caller holds mu.
 func (s *rowShard) drop(hash uint64, storeKey []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if ref, _, _ := s.find(hash, storeKey); ref != nil {
 		*ref = 0
 	}
@@ -244,14 +302,8 @@ func (s *rowShard) reset() {
 	s.refs, s.ring, s.head = nil, nil, 0
 }
 
-// put keeps a record. One of the same length takes the place of the last.
-func (s *rowShard) put(hash uint64, storeKey, value []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keep(hash, storeKey, value, false)
-}
-
-// keep is put for who holds mu, of a key that is there or of one that is absent.
+// keep keeps a record, or that there is none. One of the same length takes the place of the last. The
+// caller holds mu.
 func (s *rowShard) keep(hash uint64, storeKey, value []byte, absent bool) {
 	ref, last, k := s.find(hash, storeKey)
 	if k == isPresent && !absent && len(last) == len(value) {

@@ -32,7 +32,7 @@ func TestRowShardAgainstAMap(t *testing.T) {
 				model[key] = "-"
 			case 2, 3, 4:
 				value := strings.Repeat(key[3:], random.IntN(1+random.IntN(60)))
-				s.put(hash, []byte(key), []byte(value))
+				s.keep(hash, []byte(key), []byte(value), false)
 				model[key] = value
 			default:
 				got, k := s.get([]byte("+"), hash, []byte(key))
