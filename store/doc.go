@@ -112,8 +112,8 @@
 //   - After the first failed write or sync nothing is reported durable, read or applied.
 //   - How entries are batched changes nothing in the state, the system's keys included.
 //   - A record with a deadline has an entry in the index. The converse does not hold.
-//   - What a live view finds is what the key was at some moment of the call, wherever it comes from.
-//     (rows_history_test.go)
+//   - What a live view finds is what the key was at some moment of the call, wherever it comes
+//     from. (rows_history_test.go)
 //   - A ONCE request is executed at most once: it has its entry, or is above its client's floor.
 //
 // # Designs that were considered

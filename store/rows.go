@@ -79,11 +79,11 @@ func (r *rows) ask() {
 	}
 }
 
-// fill takes what a reader found in Pebble, or that there was nothing. changes is what it was before
-// Pebble was asked.
+// fill takes what a reader found in Pebble, or that there was nothing. changes is what it was
+// before Pebble was asked.
 //
-// It asks again, since rows that nobody asks are not told of what is written: get may have been long
-// ago. If changes is the same after that, then the next settlement sees that somebody has asked.
+// It asks again, since rows that nobody asks are not told of what is written: get may have been
+// long ago. If changes is the same after that, the next settlement sees that somebody has asked.
 func (r *rows) fill(changes, hash uint64, storeKey, value []byte, absent bool) {
 	if changes%2 != 0 || storeKey[0] >= op.Databases || len(storeKey)+len(value) > rowBytesMax {
 		return

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -71,8 +72,8 @@ func drawHistoryOp(random *rand.Rand, n int, now *[historyKeys]string) op.Op {
 	return write
 }
 
-// look reads the clock, a key, and the clock again, and checks that the key was what was read at some
-// moment between.
+// look reads the clock, a key, and the clock again, and checks that the key was what was read at
+// some moment between.
 func (h *history) look(v op.View, k int) error {
 	first, err := clockOf(v)
 	if err != nil {
@@ -111,43 +112,54 @@ func TestRowsAgreeWithTheHistory(t *testing.T) {
 		batches = 300
 	}
 	for seed := range uint64(3) {
-		random := rand.New(rand.NewPCG(seed, 1))
-		h := drawHistory(random, batches)
+		h := drawHistory(rand.New(rand.NewPCG(seed, 1)), batches)
 		r := newReplica(t, smallOptions(t, vfs.NewMem()))
-		var readers sync.WaitGroup
-		stop := make(chan struct{})
-		for reader := range 3 {
-			random := rand.New(rand.NewPCG(seed, uint64(2+reader)))
-			readers.Add(1)
-			go func() {
-				defer readers.Done()
-				for {
-					select {
-					case <-stop:
-						return
-					default:
-					}
-					view := r.s.View(false)
-					err := h.look(view, random.IntN(historyKeys))
-					if view.Close(); err != nil {
-						t.Errorf("seed %d: %v", seed, err)
-						return
-					}
-				}
-			}()
+		if err := h.replay(r, seed); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
 		}
-		for i, ops := range h.batches {
-			r.must(r.commit(nil, r.proposal(ops...)))
-			if i%16 == 0 { // between two batches it is exact
-				view := r.s.View(false)
-				for k := range historyKeys {
-					r.must(h.look(view, k))
-				}
-				view.Close()
-			}
-		}
-		close(stop)
-		readers.Wait()
 		r.must(r.s.Close())
+	}
+}
+
+// replay applies the batches while some readers look. Between two batches a key is known exactly.
+func (h *history) replay(r *replica, seed uint64) (err error) {
+	const readerCount = 3
+	stop, failed := make(chan struct{}), make(chan error, readerCount)
+	var readers sync.WaitGroup
+	for reader := range readerCount {
+		readers.Add(1)
+		go func() {
+			defer readers.Done()
+			failed <- h.read(r.s, rand.New(rand.NewPCG(seed, uint64(2+reader))), stop)
+		}()
+	}
+	view := r.s.View(false)
+	defer view.Close()
+	for i := 0; i < len(h.batches) && err == nil; i++ {
+		err = r.commit(nil, r.proposal(h.batches[i]...))
+		for k := 0; k < historyKeys && i%16 == 0 && err == nil; k++ {
+			err = h.look(view, k)
+		}
+	}
+	close(stop)
+	readers.Wait()
+	for range readerCount {
+		err = errors.Join(err, <-failed)
+	}
+	return err
+}
+
+func (h *history) read(s *Store, random *rand.Rand, stop <-chan struct{}) error {
+	for {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		view := s.View(false)
+		err := h.look(view, random.IntN(historyKeys))
+		if view.Close(); err != nil {
+			return err
+		}
 	}
 }

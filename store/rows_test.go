@@ -204,8 +204,8 @@ func TestRowsFollowTheState(t *testing.T) {
 	r.must(r.s.Close())
 }
 
-// TestApplierKeepsWhatItFinds: what an op had to ask Pebble for is in the rows, and the machine's own
-// keys are not: nothing would end them there.
+// TestApplierKeepsWhatItFinds: what an op had to ask Pebble for is in the rows, and the machine's
+// own keys are not: nothing would end them there.
 func TestApplierKeepsWhatItFinds(t *testing.T) {
 	r := newReplica(t, smallOptions(t, vfs.NewMem()))
 	d := r.s.machine.state
@@ -242,8 +242,8 @@ func TestApplierKeepsWhatItFinds(t *testing.T) {
 	r.must(r.s.Close())
 }
 
-// BenchmarkGetOfMany reads keys of a large memtable: what is in the rows, and what is not; and keys of
-// which every third is not there.
+// BenchmarkGetOfMany reads keys of a large memtable: what is in the rows, and what is not; and keys
+// of which every third is not there.
 func BenchmarkGetOfMany(b *testing.B) {
 	for _, with := range []struct {
 		name   string
