@@ -11,8 +11,8 @@ import (
 )
 
 // BenchmarkApply sets random keys of a million, on a real disk, and tells what a SET costs on one
-// node without the log: apply, settlement, flushes and compactions. Of the processor, not of time. A
-// node that is read, at least now and then, fills its rows with what is written.
+// node without the log: apply, settlement, flushes and compactions. Of the processor, not of time.
+// A node that is read, at least now and then, fills its rows with what is written.
 func BenchmarkApply(b *testing.B) {
 	for _, with := range []struct {
 		batch int

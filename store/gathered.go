@@ -182,8 +182,8 @@ func (t *table) grow() {
 	}
 }
 
-// reset empties the table. What it has allocated stays, unless a large batch has made it larger than
-// it has to be: fresh memory of some megabytes costs more than what is done with it.
+// reset empties the table. What it has allocated stays, unless a large batch has made it larger
+// than it has to be: fresh memory of some megabytes costs more than what is done with it.
 func (t *table) reset() {
 	if cap(t.data) > t.dataBytes() {
 		t.refs, t.data = nil, nil

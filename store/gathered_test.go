@@ -63,8 +63,8 @@ func TestTableAgainstAMap(t *testing.T) {
 	}
 }
 
-// TestTableKeepsItsMemory: a table that is filled as usual gets its memory once, and one that a large
-// batch has made larger gives it back.
+// TestTableKeepsItsMemory: a table that is filled as usual gets its memory once, and one that a
+// large batch has made larger gives it back.
 func TestTableKeepsItsMemory(t *testing.T) {
 	const usual = 64 << 10
 	x := &table{usual: usual}
@@ -178,8 +178,8 @@ func TestBatchesAreSeenAsAWhole(t *testing.T) {
 	r.must(r.s.Close())
 }
 
-// TestNobodyReads: rows are not filled before anybody has looked, nor when nobody has for a while, and
-// are filled otherwise, with what is so then.
+// TestNobodyReads: rows are not filled before anybody has looked, nor when nobody has for a while,
+// and are filled otherwise, with what is so then.
 func TestNobodyReads(t *testing.T) {
 	r := newReplica(t, smallOptions(t, vfs.NewMem()))
 	filled := func() (n int) {

@@ -26,8 +26,8 @@ import (
 // That holds for nothing, if nothing was found, as it does for a record. The machine's own keys are
 // never kept: what is written to them does not come here.
 //
-// Most nodes are read by nobody, and then it would be filled for nothing. It is empty until somebody
-// looks in it, and emptied when nobody has for a while.
+// Most nodes are read by nobody, and then it would be filled for nothing. It is empty until
+// somebody looks in it, and emptied when nobody has for a while.
 type rows struct {
 	shards  [rowShards]rowShard
 	changes atomic.Uint64
@@ -143,8 +143,8 @@ func (r *rows) awaken(now raftcore.LogTime) {
 	}
 }
 
-// arrange lists the places of user keys in sorted by their shard: those of shard i are in places from
-// starts[i] on, up to starts[i+1].
+// arrange lists the places of user keys in sorted by their shard: those of shard i are in places
+// from starts[i] on, up to starts[i+1].
 func (r *rows) arrange(sorted []settled) (starts [rowShards + 1]int) {
 	var next [rowShards]int
 	n := 0
@@ -302,8 +302,8 @@ func (s *rowShard) reset() {
 	s.refs, s.ring, s.head = nil, nil, 0
 }
 
-// keep keeps a record, or that there is none. One of the same length takes the place of the last. The
-// caller holds mu.
+// keep keeps a record, or that there is none. One of the same length takes the place of the last.
+// The caller holds mu.
 func (s *rowShard) keep(hash uint64, storeKey, value []byte, absent bool) {
 	ref, last, k := s.find(hash, storeKey)
 	if k == isPresent && !absent && len(last) == len(value) {
