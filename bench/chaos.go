@@ -237,6 +237,14 @@ func (c *Chaos) round(ctx context.Context) error {
 	if c.storm.random.IntN(2) == 0 {
 		slices.Reverse(strikes)
 	}
+	if err := c.repair(ctx, strikes); err != nil {
+		return err
+	}
+	return c.recover(ctx)
+}
+
+// repair ends what was broken, one after the other, and then waits for what that has set going.
+func (c *Chaos) repair(ctx context.Context, strikes []*strike) error {
 	for _, s := range strikes {
 		if s.end == nil {
 			continue
@@ -253,7 +261,7 @@ func (c *Chaos) round(ctx context.Context) error {
 			return err
 		}
 	}
-	return c.recover(ctx)
+	return nil
 }
 
 // visit sends new clients to the node that led before the fault, and to another one, while they may

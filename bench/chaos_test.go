@@ -127,8 +127,9 @@ func TestChaosRefusesWhatItCannotDo(t *testing.T) {
 	}
 }
 
-// plantedRuns is how many runs of half a minute a planted bug may need: which faults strike is up to a
-// seed, and a node that the bug has made unable to write ends a run before clients have seen it.
+// plantedRuns is how many runs of half a minute a planted bug may need: which faults strike is up
+// to a seed, and a node that the bug has made unable to write ends a run before clients have seen
+// it.
 const plantedRuns = 8
 
 // Nodes with a planted bug have to fail, with a history that shows it.

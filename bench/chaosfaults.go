@@ -13,8 +13,8 @@ import (
 	"kelek/bench/mesh"
 )
 
-// strike is a fault that lasts: begin breaks something, end repairs it. after is what can be waited for
-// only while nothing else is broken.
+// strike is a fault that lasts: begin breaks something, end repairs it. after is what can be waited
+// for only while nothing else is broken.
 type strike struct {
 	kind  string
 	what  string

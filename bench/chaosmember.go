@@ -8,9 +8,9 @@ import (
 )
 
 // changeLimit is how long a change of the members is tried before it counts as refused by a cluster
-// whose network is whole. When a change is the first fault, a second one strikes only afterwards; what
-// it meets is the learner that catches up. When it is the second one, the network may be cut, and it is
-// tried for cutChangeLimit then, and again when everything is repaired.
+// whose network is whole. When a change is the first fault, a second one strikes only afterwards;
+// what it meets is the learner that catches up. When it is the second one, the network may be cut,
+// and it is tried for cutChangeLimit then, and again when everything is repaired.
 const (
 	changeLimit    = 20 * time.Second
 	cutChangeLimit = 3 * time.Second
@@ -96,8 +96,8 @@ func (s *storm) oneMember() (*Node, string) {
 	return n, n.Name
 }
 
-// departure is a change by which a member goes. Its process has to end by itself, and to end the same
-// way when it is started again. Its clients go to other nodes.
+// departure is a change by which a member goes. Its process has to end by itself, and to end the
+// same way when it is started again. Its clients go to other nodes.
 type departure struct {
 	storm   *storm
 	victim  *Node

@@ -15,8 +15,8 @@ type cut struct {
 	links []mesh.Link
 }
 
-// cutKinds are the shapes that are drawn from, the more telling ones more often. leader is empty when
-// nobody knows it.
+// cutKinds are the shapes that are drawn from, the more telling ones more often. leader is empty
+// when nobody knows it.
 var cutKinds = []func(r *rand.Rand, nodes []string, leader string) cut{
 	cutInTwo, cutInTwo, cutOffLeader, cutOffLeader, cutOffLeader, cutOneWay, cutOneWay, cutOneLink,
 	cutToABridge, cutToARing, cutAnyLinks,

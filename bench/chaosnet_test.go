@@ -125,8 +125,8 @@ type unable struct{ network }
 
 func (unable) noResets() error { return errors.New("not here") }
 
-// With the same kinds of faults a seed means the same plan in every network. Where connections cannot
-// be broken, partitions come without resets, and all else stays as it is.
+// With the same kinds of faults a seed means the same plan in every network. Where connections
+// cannot be broken, partitions come without resets, and all else stays as it is.
 func TestASeedMeansTheSameInEveryNetwork(t *testing.T) {
 	draw := func(n network) (drawn []string) {
 		c := planned(t, 5)

@@ -120,8 +120,8 @@ func TestMembersComeAndGo(t *testing.T) {
 	judgeLoad(t, load)
 }
 
-// Who is removed while nobody reaches it cannot know; it learns of it when the network is whole, also
-// where no connection broke meanwhile, and ends.
+// Who is removed while nobody reaches it cannot know; it learns of it when the network is whole,
+// also where no connection broke meanwhile, and ends.
 func TestARemovedMemberLearnsOfItWhenItCanBeReached(t *testing.T) {
 	if err := mesh.Supported(); err != nil {
 		t.Skip(err)

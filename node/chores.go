@@ -113,9 +113,9 @@ func (n *Node) choresAgain() raftcore.Instant {
 }
 
 // maybeCompact forgets the part of the log that is durable in the own state and that either every
-// member holds on its disk, or that lies before the LogKeepBytes that are kept for members which are
-// down or slow. Beyond them a member gets a snapshot, whoever leads by then, so every node may judge
-// by its own log.
+// member holds on its disk, or that lies before the LogKeepBytes that are kept for members which
+// are down or slow. Beyond them a member gets a snapshot, whoever leads by then, so every node may
+// judge by its own log.
 //
 // While a snapshot is on its way, a leader keeps what its receiver needs afterwards: or it would be
 // too late again and again. That has a limit too, or one slow receiver would fill the disk.
@@ -180,8 +180,8 @@ func (n *Node) maybeFlush(durable raftcore.Index) {
 	n.keeping.flush = s.Applied-durable > allowed
 }
 
-// doLoads runs on the loader's goroutine. What was compacted meanwhile is answered with nothing: the
-// core finds that it has to send a snapshot.
+// doLoads runs on the loader's goroutine. What was compacted meanwhile is answered with nothing:
+// the core finds that it has to send a snapshot.
 func (n *Node) doLoads(requests []raftcore.LoadRequest) {
 	for _, request := range requests {
 		entries, err := n.storage.Entries(request.Range, request.Bytes)

@@ -9,8 +9,8 @@ import (
 	"kelek/store/op"
 )
 
-// fetcher brings one snapshot here: over as many connections as it takes, each of which goes on where
-// the one before ended.
+// fetcher brings one snapshot here: over as many connections as it takes, each of which goes on
+// where the one before ended.
 type fetcher struct {
 	node  *Node
 	task  *fetchTask
@@ -26,8 +26,8 @@ func (n *Node) doFetches(tasks []*fetchTask) {
 	}
 }
 
-// run fetches, and tells the loop how it ended. What was given up needs no news; its files go, unless
-// the process ends: after the next start the same snapshot may still be offered.
+// run fetches, and tells the loop how it ended. What was given up needs no news; its files go,
+// unless the process ends: after the next start the same snapshot may still be offered.
 func (f *fetcher) run() {
 	n, ctx := f.node, f.task.ctx
 	err := f.fetch()

@@ -154,8 +154,8 @@ func fetching(t *testing.T, attempts []func(op.Stage) error) (*Node, *stagingSto
 	return n, storage
 }
 
-// What nobody wants any more is removed; what the end of the process interrupts is kept, since it may
-// be offered again.
+// What nobody wants any more is removed; what the end of the process interrupts is kept, since it
+// may be offered again.
 func TestFetchThatIsGivenUp(t *testing.T) {
 	for _, stopping := range []bool{false, true} {
 		var n *Node

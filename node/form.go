@@ -58,8 +58,8 @@ type FormResult struct {
 }
 
 // Form returns when this node belongs to a cluster: at once if it did already, or if it was started
-// without --peers and --join; otherwise when the cluster was created, here or elsewhere, or when one
-// that was there before has let this node in. Errors are terminal, that of ctx included.
+// without --peers and --join; otherwise when the cluster was created, here or elsewhere, or when
+// one that was there before has let this node in. Errors are terminal, that of ctx included.
 //
 // The creator's order of effects, and what a crash after each step leaves behind:
 //

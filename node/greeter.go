@@ -247,10 +247,10 @@ func (g *Greeter) Invited(from raftcore.NodeID, inv wire.Invite) {
 	}
 }
 
-// Reinvite invites every connected node that belongs to no cluster although it is a founder of ours:
-// the creator may have stopped after it created and before it invited. members is the configuration
-// in force, empty while the log is; once it has changed, the leader alone invites. The loop calls it
-// about once a second; it does nothing then but look at the hellos.
+// Reinvite invites every connected node that belongs to no cluster although it is a founder of
+// ours: the creator may have stopped after it created and before it invited. members is the
+// configuration in force, empty while the log is; once it has changed, the leader alone invites.
+// The loop calls it about once a second; it does nothing then but look at the hellos.
 func (g *Greeter) Reinvite(m Meeting, members raftcore.Config) {
 	cluster := g.cluster.Load()
 	if cluster == nil || !founding(members, cluster.Members) {

@@ -169,13 +169,13 @@ const (
 // ErrBusy; the loop never keeps more than one.
 const tasksMax = 16
 
-// snapshotNewsMax is what of helpers and streams the loop has not taken. At the limit a helper waits,
-// and that a peer asked for a snapshot in vain is not told: it asks again.
+// snapshotNewsMax is what of helpers and streams the loop has not taken. At the limit a helper
+// waits, and that a peer asked for a snapshot in vain is not told: it asks again.
 const snapshotNewsMax = 64
 
-// Fetching a snapshot. After an attempt that brought nothing, the next waits twice as long, from the
-// first to the second of these; after fetchesInVainMax of them in a row the leader is asked anew,
-// snapshotRetry later. So is one that could not be taken.
+// Fetching a snapshot. After an attempt that brought nothing, the next waits twice as long, from
+// the first to the second of these; after fetchesInVainMax of them in a row the leader is asked
+// anew, snapshotRetry later. So is one that could not be taken.
 const (
 	fetchPauseMin    = 50 * time.Millisecond
 	fetchPauseMax    = time.Second

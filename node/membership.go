@@ -232,8 +232,9 @@ func (n *Node) admitNext(r *roster, waits *bool) bool {
 	return false
 }
 
-// mayJoin: a node of another cluster is not let in, and one of ours only if it was let in before and
-// the configuration that said so was lost with its leader. An id that has left for good never is.
+// mayJoin: a node of another cluster is not let in, and one of ours only if it was let in before
+// and the configuration that said so was lost with its leader. An id that has left for good never
+// is.
 func (n *Node) mayJoin(h wire.Hello) bool {
 	return !n.retired(uint64(h.NodeID)) &&
 		(h.ClusterID == [16]byte{} || h.ClusterID == n.clusterID)

@@ -434,8 +434,8 @@ func TestStatusOfMembers(t *testing.T) {
 	}
 }
 
-// An id that has left for good is not let in again, whatever says so, and whoever stands behind it is
-// not held up.
+// An id that has left for good is not let in again, whatever says so, and whoever stands behind it
+// is not held up.
 func TestARetiredIdHoldsUpNobody(t *testing.T) {
 	c := newTownship(t, 3, nil)
 	c.pass(time.Second)
@@ -452,8 +452,8 @@ func TestARetiredIdHoldsUpNobody(t *testing.T) {
 	c.wantConfig(ids(1, 2, 3, 5), nil)
 }
 
-// Whom a node talks to is more than the configuration that it knows: who is about to leave has to get
-// its last acknowledgement, and who has come meanwhile an answer.
+// Whom a node talks to is more than the configuration that it knows: who is about to leave has to
+// get its last acknowledgement, and who has come meanwhile an answer.
 func TestWhoIsReachable(t *testing.T) {
 	c := newTownship(t, 3, nil)
 	n := c.follower().node

@@ -32,12 +32,13 @@ type Options struct {
 	// are on their way, if the window has place: 2 ms. Where a commit takes less, it changes
 	// nothing; over long distances it keeps more than one proposal on the way.
 	PipelineDelay time.Duration
-	// LogKeepBytes is how much log is kept for a member that is down or slow; 256 MiB. What lies before
-	// is compacted, and who needs it gets a snapshot. While one is on its way, the log may grow to
-	// twice that, or to the size of the snapshot.
+	// LogKeepBytes is how much log is kept for a member that is down or slow; 256 MiB. What lies
+	// before is compacted, and who needs it gets a snapshot. While one is on its way, the log may grow
+	// to twice that, or to the size of the snapshot.
 	LogKeepBytes int64
 	// FlushLogBytes is how much log may lie between what is applied and what of it is durable
-	// before the state is flushed, so that the log can shrink; 64 MiB, or LogKeepBytes if that is less.
+	// before the state is flushed, so that the log can shrink; 64 MiB, or LogKeepBytes if that is
+	// less.
 	FlushLogBytes int64
 
 	// LeaseDrift, in parts per thousand, switches leases on: the leader answers reads without a round
@@ -56,8 +57,8 @@ type Options struct {
 
 	Limits Limits
 	Logger zerolog.Logger
-	// Clock is the monotonic and the wall clock; nil: that of the machine. With leases it has to run on
-	// while the machine sleeps.
+	// Clock is the monotonic and the wall clock; nil: that of the machine. With leases it has to run
+	// on while the machine sleeps.
 	Clock Clock
 }
 

@@ -2,10 +2,10 @@ package node
 
 import "kelek/raftcore"
 
-// pace decides how long a group of commands may grow before it starts a round: a proposal, or a read
-// index. What a round costs (three syncs, a message per peer, the wake-ups in between) is the same
-// for one command and for fifty, and processor time is what limits a cluster. So, after a round, those
-// who were just answered get the chance to come back before the next one starts:
+// pace decides how long a group of commands may grow before it starts a round: a proposal, or a
+// read index. What a round costs (three syncs, a message per peer, the wake-ups in between) is the
+// same for one command and for fifty, and processor time is what limits a cluster. So, after a
+// round, those who were just answered get the chance to come back before the next one starts:
 //
 //   - everybody has come back: as many wait as were in the last round or waited when it ended. Clients
 //     that send one command after the other fall into step, and each round carries all of them;

@@ -17,8 +17,8 @@ type peerErrors struct {
 const peerErrorsMax = 64
 
 // PeerError implements Receiver: the same error of the same peer is logged once per warnInterval,
-// whichever port it comes from, since a peer that dials us has another one each time. That this node
-// was removed may be news.
+// whichever port it comes from, since a peer that dials us has another one each time. That this
+// node was removed may be news.
 func (n *Node) PeerError(name, addr string, err error) {
 	if errors.Is(err, ErrExpelled) {
 		n.learnRemoval(err)

@@ -98,9 +98,9 @@ func (n *Node) membersChanged() {
 // then, their acknowledgements would not reach A, which could not commit its removal, step down and
 // end. So who has a record and is not retired stays.
 //
-// Scenario: C was cut off while D joined and B left. D leads. It can reach C, whose configuration is
-// still A, B and C: if C did not answer it, C would never learn of the newer one. So whoever of our
-// cluster is connected to us is talked to.
+// Scenario: C was cut off while D joined and B left. D leads. It can reach C, whose configuration
+// is still A, B and C: if C did not answer it, C would never learn of the newer one. So whoever of
+// our cluster is connected to us is talked to.
 func (n *Node) reachable(hellos []wire.Hello) []op.Member {
 	j := &n.joining
 	var peers []op.Member

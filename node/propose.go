@@ -216,8 +216,8 @@ func (n *Node) number() {
 	n.enterWindow(p, ops)
 }
 
-// goneMeanwhile ends a wait for a leader: it measures it, and drops what came from clients that have
-// hung up: they may already have sent the command again to another node.
+// goneMeanwhile ends a wait for a leader: it measures it, and drops what came from clients that
+// have hung up: they may already have sent the command again to another node.
 func (n *Node) goneMeanwhile(s *op.Submission) bool {
 	waited := n.now + n.requestTimeout - raftcore.Instant(s.Node.Deadline)
 	n.counters.longestHeld = max(n.counters.longestHeld, waited)
@@ -384,9 +384,10 @@ func (n *Node) passConfigs(r raftcore.Range) {
 }
 
 // matched returns the own proposal that a committed entry carries, if this is the place where the
-// apply rule of design.md 5 executes it: our boot, the number after the last one, and while this node
-// is a member. Any other entry with a number of ours is a copy, and changes nothing; and so does what
-// comes after our removal. A leader that removes itself may append that, if it was refused before.
+// apply rule of design.md 5 executes it: our boot, the number after the last one, and while this
+// node is a member. Any other entry with a number of ours is a copy, and changes nothing; and so
+// does what comes after our removal. A leader that removes itself may append that, if it was
+// refused before.
 func (n *Node) matched(e *raftcore.Entry) *proposal {
 	o := &n.origin
 	if e.Kind == raftcore.EntryConfig {

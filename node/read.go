@@ -12,9 +12,9 @@ import (
 //	gathered -> a round: one ReadIndex for all that were gathered -> confirmed, with an index
 //	         -> applied up to that index -> Resolve(nil): a View opened from now on is linearizable
 //
-// What a read promises decides what is asked: a linearizable one asks for a round whatever it costs,
-// one that a lease is enough for asks for whichever of the two comes first, and a stale one is
-// judged at once by when this node has heard of a leader.
+// What a read promises decides what is asked: a linearizable one asks for a round whatever it
+// costs, one that a lease is enough for asks for whichever of the two comes first, and a stale one
+// is judged at once by when this node has heard of a leader.
 //
 // A round costs a heartbeat to every peer and an answer, whatever the number of reads in it. While
 // rounds are out, new reads gather; they cannot join a round that is under way, since its index may
@@ -106,8 +106,8 @@ func (n *Node) read() bool {
 	return true
 }
 
-// askCore asks for a read index. If all reads are content with a lease, the clock is read once more:
-// the core answers at the next Tick after the question, when that is within the lease.
+// askCore asks for a read index. If all reads are content with a lease, the clock is read once
+// more: the core answers at the next Tick after the question, when that is within the lease.
 func (n *Node) askCore(id raftcore.ReadID) error {
 	for _, request := range n.reading.gathered {
 		if request.Level != op.ReadLease {

@@ -64,8 +64,8 @@ func TestStaleReadsAreServedAsLongAsTheyMayBe(t *testing.T) {
 	m.node.reads.mu.Unlock()
 }
 
-// A node that was just started has heard of nobody, however young it is; a leader hears of itself by
-// its quorum.
+// A node that was just started has heard of nobody, however young it is; a leader hears of itself
+// by its quorum.
 func TestAStaleReadNeedsALeaderToHaveBeenHeardOf(t *testing.T) {
 	c := newCluster(t, 3, nil)
 	leader := c.leader()
@@ -95,8 +95,8 @@ func TestAStaleReadNeedsALeaderToHaveBeenHeardOf(t *testing.T) {
 	}
 }
 
-// Under a lease the leader answers without a message; a linearizable read asks all the same, and one
-// with leases off is a linearizable one.
+// Under a lease the leader answers without a message; a linearizable read asks all the same, and
+// one with leases off is a linearizable one.
 func TestLeaseReadsNeedNoRound(t *testing.T) {
 	for _, drift := range []int{0, 50} {
 		c := newCluster(t, 3, func(o *Options) { o.LeaseDrift = drift })

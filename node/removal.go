@@ -10,9 +10,9 @@ import (
 
 // How a node learns that it was removed. Whoever applies the configuration that it has left records
 // its id as retired, for good. If it still gets that far itself, it finds its own id there; if not,
-// the others refuse its handshake with ErrRemoved, which it hears as ErrExpelled. Both end the process
-// with ExitRemoved, and the identity file remembers it, so that a supervisor that starts it again has
-// the same answer at once.
+// the others refuse its handshake with ErrRemoved, which it hears as ErrExpelled. Both end the
+// process with ExitRemoved, and the identity file remembers it, so that a supervisor that starts it
+// again has the same answer at once.
 //
 // Nobody is kept waiting for that end: what is in flight will not be heard of here again, so it is
 // answered as soon as the removal is known, and nothing new is accepted.
@@ -62,15 +62,16 @@ func (n *Node) wasMember(r *raftcore.Restored) bool {
 }
 
 // goes reports whether this node is on its way out: it votes in the old half only of a change, or a
-// configuration that has others lacks it, or it is out. What it numbered now might never be executed.
+// configuration that has others lacks it, or it is out. What it numbered now might never be
+// executed.
 func (n *Node) goes() bool {
 	stays := raftcore.Config{Voters: n.config.Voters, Learners: n.config.Learners}
 	return n.Removal() != nil || n.joining.joined && len(n.config.Voters) > 0 &&
 		!stays.IsMember(raftcore.NodeID(n.options.Self.ID))
 }
 
-// refuseLeaving tells clients of a node on its way out that nothing was done: they find another one.
-// Once it is out, nobody waits for anything any more.
+// refuseLeaving tells clients of a node on its way out that nothing was done: they find another
+// one. Once it is out, nobody waits for anything any more.
 func (n *Node) refuseLeaving() {
 	if !n.goes() {
 		return
@@ -85,8 +86,8 @@ func (n *Node) refuseLeaving() {
 // warnOrphaned speaks up when this node was invited into a cluster of which nobody leads.
 //
 // Scenario: A creates the cluster with B and C, invites them and loses its disk before it has sent
-// its first entry. B and C belong to a cluster without a log; A comes back blank and waits to be let
-// in. Nothing was ever stored, but only a person can know that A's disk is gone.
+// its first entry. B and C belong to a cluster without a log; A comes back blank and waits to be
+// let in. Nothing was ever stored, but only a person can know that A's disk is gone.
 func (n *Node) warnOrphaned() {
 	j := &n.joining
 	later := n.now + raftcore.Instant(warnInterval)

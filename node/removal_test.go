@@ -9,8 +9,8 @@ import (
 	"kelek/store/op"
 )
 
-// inFlight is a client of each kind that a node has: one whose write is numbered, and one that reads.
-// The node cannot reach a leader.
+// inFlight is a client of each kind that a node has: one whose write is numbered, and one that
+// reads. The node cannot reach a leader.
 func inFlight(t *testing.T, m *member) (*client, *reader) {
 	t.Helper()
 	x, r := m.incr("k", 1), m.read("k")
@@ -21,8 +21,8 @@ func inFlight(t *testing.T, m *member) (*client, *reader) {
 	return x, r
 }
 
-// over asserts that a node that is out keeps nobody waiting: what may have happened is unknown, what
-// did not is refused, and a stop has nothing left to do.
+// over asserts that a node that is out keeps nobody waiting: what may have happened is unknown,
+// what did not is refused, and a stop has nothing left to do.
 func over(t *testing.T, m *member, x *client, r *reader) {
 	t.Helper()
 	refused(t, x, op.ErrUncertain)
@@ -75,8 +75,8 @@ func TestWhoIsToldOfItsRemovalAnswersAtOnce(t *testing.T) {
 	}
 }
 
-// A leader that removes itself finds that in its own state. What it had numbered behind its removal is
-// executed nowhere, and nobody confirms its reads any more.
+// A leader that removes itself finds that in its own state. What it had numbered behind its removal
+// is executed nowhere, and nobody confirms its reads any more.
 func TestWhoFindsItsRemovalAnswersAtOnce(t *testing.T) {
 	c := newTownship(t, 3, nil)
 	gone := c.leader()

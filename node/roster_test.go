@@ -10,8 +10,8 @@ import (
 )
 
 // rosterOf builds a roster from words: "n1 n2! n3- n4/ n5/300": a voter, one that is down, one that
-// is down and not even connected, a learner, a learner that lacks 300 entries. "n6/new" is one that has
-// nothing of a log that is short. The leader is the first.
+// is down and not even connected, a learner, a learner that lacks 300 entries. "n6/new" is one that
+// has nothing of a log that is short. The leader is the first.
 func rosterOf(words string) *roster {
 	r := &roster{self: 1, last: 1000}
 	for i, word := range strings.Fields(words) {

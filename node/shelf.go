@@ -10,8 +10,8 @@ import (
 	"kelek/store/op"
 )
 
-// shelf is the snapshots that this node has taken and can stream. The loop puts them there and takes
-// them away; streams borrow them. Safe for every goroutine.
+// shelf is the snapshots that this node has taken and can stream. The loop puts them there and
+// takes them away; streams borrow them. Safe for every goroutine.
 //
 // Invariant: what storage was told to drop is not on the shelf, and nobody reads it.
 type shelf struct {
@@ -102,8 +102,8 @@ func (s *shelf) use() (streams int, bytesMost int64) {
 	return streams, bytesMost
 }
 
-// BeginSnapshot implements SnapshotSource. A receiver that was offered a snapshot which is no longer
-// here is offered another one: the loop is told.
+// BeginSnapshot implements SnapshotSource. A receiver that was offered a snapshot which is no
+// longer here is offered another one: the loop is told.
 func (n *Node) BeginSnapshot(to raftcore.NodeID, id uint64) (context.Context, []wire.SnapshotFile,
 	error) {
 	x, ok := n.shelf.borrow(id)

@@ -85,8 +85,8 @@ type installResult struct {
 	known     bool
 }
 
-// nextSnapshotID is a number that no other snapshot of any node has: a receiver goes on with what it
-// has of a snapshot by its number alone.
+// nextSnapshotID is a number that no other snapshot of any node has: a receiver goes on with what
+// it has of a snapshot by its number alone.
 func (n *Node) nextSnapshotID() uint64 {
 	for {
 		if id := n.snapshotting.ids.Uint64(); id != 0 {
@@ -254,8 +254,8 @@ func (n *Node) maybeInstalled() {
 }
 
 // answerJumped answers the own proposals that the installed state knows: they were executed or not
-// within entries that this node never saw, so nobody knows their results. Those after them stay, and
-// are sent again.
+// within entries that this node never saw, so nobody knows their results. Those after them stay,
+// and are sent again.
 func (n *Node) answerJumped(x *installResult) {
 	o := &n.origin
 	if !x.known || x.boot < n.options.Boot {
@@ -289,9 +289,9 @@ func (n *Node) dropSnapshots(unwanted func(*shelved) bool) {
 	}
 }
 
-// tidyShelf drops the snapshots that no peer needs: an older one, which nobody goes on from, and all
-// of them once nobody who is there has needed any for a while. The files of a snapshot are shared
-// with the state at first, and the longer it stays, the fewer.
+// tidyShelf drops the snapshots that no peer needs: an older one, which nobody goes on from, and
+// all of them once nobody who is there has needed any for a while. The files of a snapshot are
+// shared with the state at first, and the longer it stays, the fewer.
 func (n *Node) tidyShelf(c *raftcore.Status) {
 	s := &n.snapshotting
 	if c.Snapshot.ID == 0 {

@@ -24,7 +24,8 @@ var (
 	_ transport.SnapshotSource = (*node.Node)(nil)
 )
 
-// replica is a node on a real store and a real transport, in a cluster that somebody else has formed.
+// replica is a node on a real store and a real transport, in a cluster that somebody else has
+// formed.
 type replica struct {
 	t       *testing.T
 	dir     string

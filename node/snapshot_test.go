@@ -201,8 +201,8 @@ func TestReceiverCrashesBeforeTheInstall(t *testing.T) {
 	c.same()
 }
 
-// While an install waits for the disk, a newer snapshot may be offered. It must not take the place of
-// the one that is about to be installed.
+// While an install waits for the disk, a newer snapshot may be offered. It must not take the place
+// of the one that is about to be installed.
 func TestNewerOfferWaitsForTheInstall(t *testing.T) {
 	c, leader, down := laggard(t, shortLog)
 	down.start()
@@ -303,8 +303,8 @@ func TestReadsThatWaitAreServedByAnInstall(t *testing.T) {
 	}
 }
 
-// What was executed in entries that this node never saw has an unknown outcome for its clients; what
-// the snapshot does not know is sent again, and executed once.
+// What was executed in entries that this node never saw has an unknown outcome for its clients;
+// what the snapshot does not know is sent again, and executed once.
 func TestProposalsUnderASnapshotAreUncertainAndLaterOnesAreSentAgain(t *testing.T) {
 	c := newCluster(t, 3, shortLog)
 	leader := c.leader()

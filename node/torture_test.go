@@ -12,8 +12,8 @@ import (
 
 // TestTorture lets nodes crash, freeze, stall and lose frames while clients increment a counter on
 // all of them, and then checks what design.md promises: every acknowledged increment counts once,
-// every other one at most once, and no linearizable read goes back. Every other seed keeps so little
-// of its logs that who was away gets a snapshot.
+// every other one at most once, and no linearizable read goes back. Every other seed keeps so
+// little of its logs that who was away gets a snapshot.
 func TestTorture(t *testing.T) {
 	seeds := 200
 	if testing.Short() {

@@ -161,7 +161,8 @@ func (c *Core) setVote(id NodeID) {
 func (c *Core) hardDurable() bool { return !c.hardChanged && c.hardSeq <= c.durableSeq }
 
 // send queues a message; promise says what must be durable before it may leave. While an installed
-// snapshot is not, nothing of the log is: what leaves meanwhile is a sign of life and claims nothing.
+// snapshot is not, nothing of the log is: what leaves meanwhile is a sign of life and claims
+// nothing.
 func (c *Core) send(m Message, promise durability) {
 	m.From = c.options.ID
 	if promise == hardState && c.installing() {

@@ -157,8 +157,8 @@ const PromoteSlack = 4096
 // ProposeConfig appends a configuration, which is in force at once. It is refused while another
 // change is open and before this leader has committed an entry of its own term (mistake 37), and
 // for a new voter that is not a learner which has told this leader that it has caught up. The
-// leader leaves a joint configuration by itself; a leader that is not in the new one steps down when
-// that is committed.
+// leader leaves a joint configuration by itself; a leader that is not in the new one steps down
+// when that is committed.
 func (c *Core) ProposeConfig(change ConfigChange) (Pos, error) {
 	at := c.configs.current()
 	next := Config{Voters: change.Voters, Learners: change.Learners}
@@ -209,9 +209,9 @@ func (c *Core) appendConfig(config Config) Pos {
 // maybeFinishChange runs after every commit of a leader, its first one included, so a new leader
 // finishes what an old one began (mistake 39). A joint configuration that is committed, with none
 // newer, is left; a leader that is no voter any more steps down once that is committed, after it
-// has spread the commit index (mistake 46). While leadership is being transferred nothing is appended:
-// the target, which may be campaigning, would be an entry short of the others' votes. Then the next
-// leader finishes the change, or this one when it gives the transfer up.
+// has spread the commit index (mistake 46). While leadership is being transferred nothing is
+// appended: the target, which may be campaigning, would be an entry short of the others' votes.
+// Then the next leader finishes the change, or this one when it gives the transfer up.
 func (c *Core) maybeFinishChange() {
 	at := c.configs.current()
 	if at.Pos.Index > c.commit || c.commit < c.lead.firstOwn {

@@ -87,13 +87,14 @@ func (p *progress) becomeReplicating() {
 	p.flights.clear()
 }
 
-// windowMin is how many messages may be in flight after a probe. Each acknowledged one lets one more
-// follow, so the window doubles in a round trip, up to the limit.
+// windowMin is how many messages may be in flight after a probe. Each acknowledged one lets one
+// more follow, so the window doubles in a round trip, up to the limit.
 //
 // Scenario: a link that changes the order. Of 256 messages that are sent at once, twenty are
-// overtaken and rejected by a peer that then has all of them. Each rejection ends in a probe, and the
-// probe in 256 messages more, of which twenty are overtaken: the link carries nothing else any more,
-// and no fault has to last for that. With few messages after a probe fewer than one is overtaken.
+// overtaken and rejected by a peer that then has all of them. Each rejection ends in a probe, and
+// the probe in 256 messages more, of which twenty are overtaken: the link carries nothing else any
+// more, and no fault has to last for that. With few messages after a probe fewer than one is
+// overtaken.
 const windowMin = 4
 
 // windowFull reports whether a response has to come before the next message.

@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// TestTheTransitionTableIsWhole prints role x message into testdata/table.golden, so that a change of
-// the protocol is a change of one line there. Set REWRITE=1 to accept it. Every cell must be filled.
+// TestTheTransitionTableIsWhole prints role x message into testdata/table.golden, so that a change
+// of the protocol is a change of one line there. Set REWRITE=1 to accept it. Every cell must be
+// filled.
 func TestTheTransitionTableIsWhole(t *testing.T) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-24s", "")
@@ -46,8 +47,8 @@ func handlerName(h handler) string {
 	return strings.TrimSuffix(name, "-fm")
 }
 
-// TestEveryRoleSurvivesEveryMessage steps each kind, of an older, the same and a newer term, into each
-// role: what is not impossible must not stop the node.
+// TestEveryRoleSurvivesEveryMessage steps each kind, of an older, the same and a newer term, into
+// each role: what is not impossible must not stop the node.
 func TestEveryRoleSurvivesEveryMessage(t *testing.T) {
 	for role := range roleCount {
 		for kind := MessageKind(0); kind <= messageKinds; kind++ {

@@ -12,8 +12,8 @@ import (
 	"kelek/store/op"
 )
 
-// configOptions is the registry of CONFIG GET: what this package owns, what main adds, and the words
-// that tools expect of Redis. The first to give a name wins.
+// configOptions is the registry of CONFIG GET: what this package owns, what main adds, and the
+// words that tools expect of Redis. The first to give a name wins.
 func (s *Server) configOptions() []command.ConfigOption {
 	seen := make(map[string]bool)
 	var list []command.ConfigOption

@@ -20,15 +20,16 @@ import (
 // of the same library that works in place, has none of these, and gets frames the framer checked.
 const doorbell = "*1\r\n$6\r\nlisten\r\n"
 
-// errStalled says that a client under a reactor does not take its replies as fast as they come. They
-// are kept, and sent when it does.
+// errStalled says that a client under a reactor does not take its replies as fast as they come.
+// They are kept, and sent when it does.
 var errStalled = errors.New("the socket takes no more for now")
 
 // errHungUp ends a connection whose client speaks HTTP.
 var errHungUp = errors.New("not a Redis client")
 
-// guard is a client's connection. Its owner (see reactor) takes commands with next and writes replies
-// with Write. Without a reactor redcon's goroutine is the owner, and its Read rings the doorbell.
+// guard is a client's connection. Its owner (see reactor) takes commands with next and writes
+// replies with Write. Without a reactor redcon's goroutine is the owner, and its Read rings the
+// doorbell.
 //
 // Only the owner calls Read, next and Write; others may call gone, interrupt and Close.
 type guard struct {

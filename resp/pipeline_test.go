@@ -49,8 +49,8 @@ func TestBarriersSeeWhatWasBefore(t *testing.T) {
 		"*2\r\n$7\r\ntimeout\r\n$1\r\n0\r\n$1\r\n1\r\n")
 }
 
-// TestHeavyQueriesLeaveTheNodesGoroutine: a count, or very many keys, behind a write wait for it and
-// are answered from a view.
+// TestHeavyQueriesLeaveTheNodesGoroutine: a count, or very many keys, behind a write wait for it
+// and are answered from a view.
 func TestHeavyQueriesLeaveTheNodesGoroutine(t *testing.T) {
 	f := newFace(t, Options{})
 	c := f.dial(t)

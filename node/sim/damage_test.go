@@ -46,8 +46,8 @@ func TestDamagedLog(t *testing.T) {
 	w.replace(victim)
 }
 
-// logFor waits until later records in a machine's write-ahead log, which are synced themselves, vouch
-// for many that came before.
+// logFor waits until later records in a machine's write-ahead log, which are synced themselves,
+// vouch for many that came before.
 func (w *world) logFor(m *machine) {
 	w.until("a write-ahead log", func() bool {
 		w.busy(10)
@@ -137,8 +137,9 @@ func (w *world) replace(old *machine) {
 	}
 }
 
-// acquainted reports that every founder is recorded by its name everywhere: one that died before that
-// would be nobody's namesake. To have heard of a name is not enough, who heard it may not lead.
+// acquainted reports that every founder is recorded by its name everywhere: one that died before
+// that would be nobody's namesake. To have heard of a name is not enough, who heard it may not
+// lead.
 func (w *world) acquainted() bool {
 	for _, p := range w.running() {
 		recorded, err := p.storage.Members()
@@ -196,8 +197,8 @@ func (w *world) tear(m *machine, image, bare *vfs.MemFS, promised promises) (cut
 }
 
 // TestDamagedTables flips bits of the tables of log and state: a node that reads one of them ends,
-// and until then shows nothing that is not so. It does not come back; the others serve. One bit of a
-// table may be where nobody looks; one in each hundred bytes is found.
+// and until then shows nothing that is not so. It does not come back; the others serve. One bit of
+// a table may be where nobody looks; one in each hundred bytes is found.
 func TestDamagedTables(t *testing.T) {
 	for seed := range uint64(8) {
 		w := newWorld(t, *shift+seed)
@@ -268,8 +269,8 @@ func (w *world) flipTables(mem *vfs.MemFS, part string, everywhere bool) {
 	}
 }
 
-// filesOf lists the files of log or state whose names have a part. A state that came by a snapshot has
-// a directory of its own.
+// filesOf lists the files of log or state whose names have a part. A state that came by a snapshot
+// has a directory of its own.
 func filesOf(t *testing.T, mem *vfs.MemFS, part, name string) (paths []string) {
 	t.Helper()
 	dirs, err := mem.List("data")
@@ -295,8 +296,9 @@ func filesOf(t *testing.T, mem *vfs.MemFS, part, name string) (paths []string) {
 	return paths
 }
 
-// TestDamagedManifests flips a bit of the file that says which tables and write-ahead logs a database
-// consists of, anywhere before its last record, for which nothing vouches: the node does not start.
+// TestDamagedManifests flips a bit of the file that says which tables and write-ahead logs a
+// database consists of, anywhere before its last record, for which nothing vouches: the node does
+// not start.
 func TestDamagedManifests(t *testing.T) {
 	for seed := range uint64(4) {
 		w := newWorld(t, *shift+seed)

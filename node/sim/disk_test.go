@@ -50,8 +50,8 @@ func newDisk(mem *vfs.MemFS, seed uint64) *disk {
 	return &disk{mem: mem, rng: rand.New(rand.NewPCG(seed, 3))}
 }
 
-// noLock is a disk in memory of which images are taken while a database is opened on it. Its own Lock
-// takes a read lock twice, which an image that is asked for in between makes wait for ever.
+// noLock is a disk in memory of which images are taken while a database is opened on it. Its own
+// Lock takes a read lock twice, which an image that is asked for in between makes wait for ever.
 type noLock struct{ vfs.FS }
 
 func (f noLock) Lock(name string) (io.Closer, error) {

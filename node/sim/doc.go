@@ -1,8 +1,8 @@
 // Package sim runs some whole nodes in one process: the loop, the codec and the store with its
 // Pebble databases are the real ones; the clock is a number, the network a list of encoded frames,
 // and each disk a file system in memory that can lose its power. What package raftcore/sim cannot
-// say anything of is put to the test here: that the store keeps what the node promises, and that the
-// node promises no more than that.
+// say anything of is put to the test here: that the store keeps what the node promises, and that
+// the node promises no more than that.
 //
 // All of it is tests, so that it may use store and Pebble, which nothing in node may import. It
 // drives a node by node.Driver, which does the work of the node's goroutines one step at a time.

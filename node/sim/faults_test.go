@@ -13,9 +13,9 @@ import (
 	"kelek/store/op"
 )
 
-// TestOneFailedOperation lets one file operation of one node fail, whichever: it stops there, before
-// it answers anything else, the others serve, and what it has left is a node again. What a database
-// does without (a link, a removal) may fail as well, and stops nobody.
+// TestOneFailedOperation lets one file operation of one node fail, whichever: it stops there,
+// before it answers anything else, the others serve, and what it has left is a node again. What a
+// database does without (a link, a removal) may fail as well, and stops nobody.
 func TestOneFailedOperation(t *testing.T) {
 	syncs := []errorfs.OpKind{errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo}
 	for i, c := range []struct {
@@ -187,9 +187,9 @@ func (w *world) lie() {
 	}
 }
 
-// TestLeasesNeedClocks is another one: a leader that hears nobody answers reads under its lease, while
-// the others choose a new one. As long as clocks keep to the bound that is too late for a wrong
-// answer; when those of the others jump, it is found out.
+// TestLeasesNeedClocks is another one: a leader that hears nobody answers reads under its lease,
+// while the others choose a new one. As long as clocks keep to the bound that is too late for a
+// wrong answer; when those of the others jump, it is found out.
 func TestLeasesNeedClocks(t *testing.T) {
 	for _, jump := range []bool{false, true} {
 		t.Run(fmt.Sprint("clocks jump ", jump), func(t *testing.T) {

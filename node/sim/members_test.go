@@ -10,8 +10,8 @@ import (
 	"kelek/store/op"
 )
 
-// TestMembers changes who is a member while everything fails as in TestSeeds: machines ask to be let
-// in, and persons promote, demote, remove, and hand leadership over.
+// TestMembers changes who is a member while everything fails as in TestSeeds: machines ask to be
+// let in, and persons promote, demote, remove, and hand leadership over.
 func TestMembers(t *testing.T) {
 	var all stats
 	for seed := range uint64(4) {

@@ -217,7 +217,8 @@ func (t *endpoint) breaks() bool {
 	return t.w.rng.IntN(30) == 0
 }
 
-// chunk brings the next bytes of a file, or its checksum. Now and then a bit arrives as another one.
+// chunk brings the next bytes of a file, or its checksum. Now and then a bit arrives as another
+// one.
 func (t *endpoint) chunk(source *process, id uint64, stage op.Stage, name string,
 	offset int64) (int, error) {
 	all, err := wholeFile(source, id, name)

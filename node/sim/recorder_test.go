@@ -76,8 +76,8 @@ func (r *recorder) Install(meta raftcore.SnapshotMeta, hard *raftcore.HardState)
 	return nil
 }
 
-// withdraw takes promises back. It does so while the power goes, too: the image of the disk is taken an
-// instant later, and may show the write.
+// withdraw takes promises back. It does so while the power goes, too: the image of the disk is
+// taken an instant later, and may show the write.
 func (r *recorder) withdraw(from raftcore.Index) {
 	r.p.w.mu.Lock()
 	defer r.p.w.mu.Unlock()

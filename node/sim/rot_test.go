@@ -138,8 +138,8 @@ func TestRot(t *testing.T) {
 	}
 }
 
-// isDamage reports whether a process ended because of damage. Of its options, which stand in a file,
-// Pebble only says that they are others.
+// isDamage reports whether a process ended because of damage. Of its options, which stand in a
+// file, Pebble only says that they are others.
 func isDamage(err error) bool {
 	var corrupt *store.CorruptError
 	return errors.As(err, &corrupt) || err != nil && strings.Contains(err.Error(), "from file")
@@ -152,8 +152,8 @@ func (w *world) inquire(m *machine) {
 	}
 }
 
-// vouch lets so much be written that the damage is not in the last sync of any file, for which nothing
-// vouches.
+// vouch lets so much be written that the damage is not in the last sync of any file, for which
+// nothing vouches.
 func (w *world) vouch(m *machine) {
 	for round := 0; round < 100 && m.process != nil; round++ {
 		if w.inquire(m); m.process != nil && round%20 == 0 {

@@ -37,8 +37,8 @@ func run(t *testing.T, seed uint64, rounds int) stats {
 	return w.stats
 }
 
-// TestSeeds: whatever fails, nothing that was answered is lost or done twice, and once nothing fails
-// any more the cluster serves.
+// TestSeeds: whatever fails, nothing that was answered is lost or done twice, and once nothing
+// fails any more the cluster serves.
 func TestSeeds(t *testing.T) {
 	var all stats
 	for seed := range seeds(t) {

@@ -65,8 +65,8 @@ type sight struct {
 	err   error
 }
 
-// look reads the key that the node was asked for. It may never return, if Pebble has died with a lock,
-// so the world is not locked then.
+// look reads the key that the node was asked for. It may never return, if Pebble has died with a
+// lock, so the world is not locked then.
 func (x *call) look() (s sight) {
 	s.index, _ = x.p.storage.Applied()
 	view := x.p.node.View(true)

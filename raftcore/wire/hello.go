@@ -6,12 +6,12 @@ import (
 	"kelek/raftcore"
 )
 
-// ErrOtherCluster is why a Hello is refused for good: both nodes belong to a cluster, and not to the
-// same. The transport tells it to the other side as such, all other reasons as a text.
+// ErrOtherCluster is why a Hello is refused for good: both nodes belong to a cluster, and not to
+// the same. The transport tells it to the other side as such, all other reasons as a text.
 var ErrOtherCluster = errors.New("the nodes belong to different clusters")
 
-// ErrNoSnapshot is why a request for a snapshot is refused for good: its sender does not have it, or
-// not any more. It is told as such, too.
+// ErrNoSnapshot is why a request for a snapshot is refused for good: its sender does not have it,
+// or not any more. It is told as such, too.
 var ErrNoSnapshot = errors.New("the snapshot is not there")
 
 // Hello is the first frame in each direction of a peer connection: who speaks, of which cluster,

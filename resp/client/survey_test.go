@@ -102,8 +102,8 @@ func TestSurveyOfAStranger(t *testing.T) {
 	}
 }
 
-// TestSurveyShowsWhoIsComingAndGoing: a learner and a leaving voter say so, reachable or not, have no
-// vote in what is tolerated, and the leader's word on how far a node is stands for its state.
+// TestSurveyShowsWhoIsComingAndGoing: a learner and a leaving voter say so, reachable or not, have
+// no vote in what is tolerated, and the leader's word on how far a node is stands for its state.
 func TestSurveyShowsWhoIsComingAndGoing(t *testing.T) {
 	leader := &NodeInfo{ID: "1", Name: "n1", State: "up", Role: "leader", Term: 3, Members: []MemberInfo{
 		{ID: "1", Name: "n1", Voting: true, Role: "voter", State: "ok"},

@@ -183,7 +183,8 @@ func human(n uint64) string {
 	return fmt.Sprintf("%.2f%c", v, "KMGTP"[unit])
 }
 
-// infoPersistence: what is not in the log any more is in a snapshot, the state itself or a copy of it.
+// infoPersistence: what is not in the log any more is in a snapshot, the state itself or a copy of
+// it.
 func infoPersistence(w *infoWriter) {
 	w.putAll("loading", 0, "async_loading", 0,
 		"rdb_changes_since_last_save", w.s.LastIndex-min(w.s.LastIndex, snapshotIndex(w.s)),

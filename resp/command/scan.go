@@ -9,8 +9,8 @@ import (
 // SCAN, KEYS and RANDOMKEY: the commands that go over a database. The cursor of SCAN is the order
 // prefix to go on from (op.OrderPrefix), so it means the same on every node and after a failover.
 
-// ScanView is a View that can go over the keys of a database in order. It visits at least as many as
-// limit says, expired ones counted, and with the last one all that share its prefix; next is the
+// ScanView is a View that can go over the keys of a database in order. It visits at least as many
+// as limit says, expired ones counted, and with the last one all that share its prefix; next is the
 // prefix to go on from, 0 at the end. A key is valid during the call of visit.
 type ScanView interface {
 	Scan(db uint8, from uint64, limit int, visit func(key []byte, t op.Type)) (next uint64, err error)

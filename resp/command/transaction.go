@@ -272,8 +272,8 @@ func (x *Exec) reads() bool {
 	return false
 }
 
-// Advance writes replies: with no result the head of the array, then the reply to the write that has
-// this result, then those to everything up to the next write, on q.View. After each element it
+// Advance writes replies: with no result the head of the array, then the reply to the write that
+// has this result, then those to everything up to the next write, on q.View. After each element it
 // calls written, with where it begins, and the error of a storage that could not be read.
 func (x *Exec) Advance(q *Query, result *op.Result, written func(from int, err error)) {
 	r := q.Reply

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestTransactionsAreBounded: what goes beyond the bounds is refused with a reason, EXEC refuses the
-// rest, and the next transaction is not affected.
+// TestTransactionsAreBounded: what goes beyond the bounds is refused with a reason, EXEC refuses
+// the rest, and the next transaction is not affected.
 func TestTransactionsAreBounded(t *testing.T) {
 	command := func(line string) [][]byte { return bytes.Fields([]byte(line)) }
 	expect := func(t *testing.T, h *fakeHost, line, want string) {
