@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -24,6 +23,7 @@ type BenchCommands struct {
 	Bench
 	Load     benchLoad     `cmd:"" default:"1" hidden:"" help:"What bench does without a command."`
 	Ceilings benchCeilings `cmd:"" help:"What this machine allows at most: a server that only answers, a synced log, the disk."`
+	Growth   benchGrowth   `cmd:"" help:"Small and large stores side by side: throughput, memory, disk, restart."`
 	Answer   benchAnswer   `cmd:"" hidden:"" help:"The server that only answers."`
 }
 
@@ -34,8 +34,12 @@ about 10 seconds. Some more:
 
   kelek bench --sizes 1,3,5                      clusters of 1, 3 and 5 nodes in one table
   kelek bench --against redis,etcd,ceiling       kelek and rivals in turns, with ratios
+  kelek bench --suite --against redis-aof        all workloads by which kelek is judged
+  kelek bench --sizes 3 --to leader,follower     what the way through a follower costs
   kelek bench -P 1 --rate 5000,10000,20000 --svg load.svg     latency by load
   kelek bench --command set --reads 0.5 --zipf --size zipf:16-64k
+  kelek bench --sizes 3 -P 1 --fill --for 10m --interval 10s      a line per interval, and the drift
+  kelek bench growth                             ten million keys against a hundred thousand
   kelek bench ceilings                           what the machine allows at most`
 }
 
@@ -51,27 +55,31 @@ func (*benchLoad) Run(ctx context.Context, parent *BenchCommands) error {
 // connections, at every rate, on every system, in every round.
 type Bench struct {
 	Nodes           []string `env:"KELEK_NODES" placeholder:"HOST:PORT" group:"What is measured" help:"Running servers, kelek or any other that speaks RESP. Default: those of ./kelek-local, else 127.0.0.1:6380."`
-	To              string   `enum:"leader,followers,all" default:"leader" group:"What is measured" help:"Which of the nodes get the load: leader, followers or all."`
+	To              []string `enum:"leader,follower,followers,all" default:"leader" group:"What is measured" help:"Which of the nodes get the load: leader, follower (one), followers or all. Several take turns and are compared."`
 	RequirepassFile string   `env:"KELEK_REQUIREPASS_FILE" placeholder:"FILE" group:"What is measured" help:"File with the password of --nodes; or set KELEK_REQUIREPASS."`
 	Sizes           []int    `placeholder:"N" group:"What is measured" help:"Start kelek clusters of these sizes, e.g. 1,3,5, and compare them."`
-	Against         []string `placeholder:"SYSTEM" group:"What is measured" help:"Compare with redis (appendfsync always, and without persistence), etcd, ceiling (a server that only answers). Starts them; --sizes defaults to 3."`
+	Against         []string `placeholder:"SYSTEM" group:"What is measured" help:"Compare with redis (appendfsync always, and without persistence; redis-aof, redis-memory: one of them), etcd, ceiling (a server that only answers, and the bounds of log and disk). Starts them; --sizes defaults to 3."`
 	Rounds          int      `group:"What is measured" help:"Systems take turns, so many times. Default: 1; with --against 5."`
 
-	Command     []string  `default:"set,get" group:"Load" help:"set, get, incr, append, mset, ping."`
+	Suite       bool      `group:"Load" help:"Instead of --command, --reads, -c and -P: SET and GET with 50 and 256 connections, pipelines of 1, 16 and 64, one client, 1:1 mixed, INCR, APPEND, MSET and MULTI of 10."`
+	Command     []string  `default:"set,get" group:"Load" help:"set, get, incr, append, mset, multi (MULTI, SETs, EXEC as one command), ping."`
 	Reads       float64   `group:"Load" help:"Share of GETs mixed into the commands, 0 to 1."`
 	Connections []int     `short:"c" default:"50" group:"Load" help:"Connections."`
 	Pipeline    []int     `short:"P" default:"1,16" group:"Load" help:"Commands that a connection sends at once."`
 	Size        string    `short:"d" default:"64" group:"Load" help:"Bytes of a value: 64, 16-1024 (all equally often), zipf:16-64k (small ones often). Values are random and do not compress."`
 	MsetKeys    int       `default:"10" group:"Load" help:"Keys of one MSET."`
+	MultiSets   int       `default:"10" group:"Load" help:"SETs between MULTI and EXEC."`
 	Keys        int       `short:"r" default:"100000" group:"Load" help:"Number of different keys."`
 	Zipf        bool      `group:"Load" help:"Few keys are used often (exponent 0.99). Default: all equally."`
 	Rate        []float64 `placeholder:"N" group:"Load" help:"Open loop: N commands per second, whether or not the server keeps up; latency counts from when a command was due. Several rates and --svg draw latency by load. Default: closed loop, as fast as it goes."`
-	NoFill      bool      `group:"Load" help:"Do not write all keys before reads are measured."`
+	Fill        bool      `xor:"fill" group:"Load" help:"Write all keys first, for writes, too; else only where reads are measured."`
+	NoFill      bool      `xor:"fill" group:"Load" help:"Do not write all keys before reads are measured."`
 	Seed        uint64    `group:"Load" help:"Of keys and values; 0: another one each time."`
 
-	For     time.Duration `default:"2s" group:"Run" help:"Measured time of each run."`
-	Warmup  time.Duration `default:"300ms" group:"Run" help:"Before it, not measured."`
-	Threads int           `default:"1" group:"Run" help:"Event loops of the generator. More help only where cores are free."`
+	For      time.Duration `default:"2s" group:"Run" help:"Measured time of each run."`
+	Warmup   time.Duration `default:"300ms" group:"Run" help:"Before it, not measured."`
+	Interval time.Duration `group:"Run" help:"Print a line for each such part of a run: throughput, latency, memory of each server; and how they drift."`
+	Threads  int           `default:"1" group:"Run" help:"Event loops of the generator. More help only where cores are free."`
 
 	Json  string `name:"json" placeholder:"FILE" group:"Output" help:"Everything, for programs. Default with --sizes or --against: bench.json."`
 	Csv   string `name:"csv" placeholder:"FILE" group:"Output" help:"One line per run."`
@@ -79,26 +87,35 @@ type Bench struct {
 	Quiet bool   `short:"q" group:"Output" help:"No progress line."`
 
 	out, progress io.Writer
+	dir           string // of what is started; empty: nothing is
+	alone         bool   // nothing to compare with: each result is printed at once
 	report        load.Report
 }
 
-func (b *Bench) run(ctx context.Context) error {
+// prepare checks the flags and returns what they ask for. Nothing is started.
+func (b *Bench) prepare() ([]load.Options, error) {
 	b.out, b.progress = os.Stdout, io.Discard
 	if !b.Quiet && client.IsTerminal(os.Stderr) {
 		b.progress = os.Stderr
 	}
 	workloads, err := b.workloads()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if b.Rounds < 0 {
-		return fmt.Errorf("--rounds %d: at least 1", b.Rounds)
+	if b.Rounds < 0 || b.Interval < 0 {
+		return nil, fmt.Errorf("--rounds %d, --interval %s: they may not be negative", b.Rounds,
+			b.Interval)
 	}
 	b.setDefaults()
-	if err := b.checkFiles(); err != nil {
+	return workloads, b.checkFiles()
+}
+
+func (b *Bench) run(ctx context.Context) error {
+	workloads, err := b.prepare()
+	if err != nil {
 		return err
 	}
-	dir, systems, err := b.systems(ctx)
+	systems, err := b.systems(ctx)
 	if err != nil {
 		return err // with what was started ended, and its logs kept
 	}
@@ -107,10 +124,13 @@ func (b *Bench) run(ctx context.Context) error {
 		err = fmt.Errorf("%w; kelek local up 3 starts a cluster, kelek bench --sizes 3 a temporary one",
 			err)
 	}
-	return errors.Join(err, b.finish(), stopSystems(systems), removeDir(dir))
+	return errors.Join(err, b.finish(), stopSystems(systems), removeDir(b.dir))
 }
 
 func (b *Bench) setDefaults() {
+	if len(b.To) == 0 {
+		b.To = []string{toLeader}
+	}
 	if len(b.Against) > 0 && len(b.Sizes) == 0 {
 		b.Sizes = []int{3}
 	}
@@ -126,38 +146,6 @@ func (b *Bench) setDefaults() {
 	b.report = load.Report{Program: "kelek bench", CPUs: runtime.NumCPU(), Begin: time.Now().UTC(),
 		Machine: fmt.Sprintf("%s/%s, %d CPUs, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(),
 			runtime.Version())}
-}
-
-// workloads are all combinations, in the order in which they are measured.
-func (b *Bench) workloads() ([]load.Options, error) {
-	sizes, err := load.ParseSizes(b.Size)
-	if err != nil {
-		return nil, fmt.Errorf("--size: %w", err)
-	}
-	rates := b.Rate
-	if len(rates) == 0 {
-		rates = []float64{0}
-	}
-	b.Seed = cmp.Or(b.Seed, rand.Uint64())
-	var all []load.Options
-	for _, command := range b.Command {
-		for _, connections := range b.Connections {
-			for _, depth := range b.Pipeline {
-				for _, rate := range rates {
-					all = append(all, load.Options{Command: strings.ToLower(command),
-						Connections: connections, Depth: depth, Rate: rate, ReadShare: b.Reads,
-						MsetKeys: b.MsetKeys, Keys: b.Keys, ZipfKeys: b.Zipf, Sizes: sizes,
-						Warmup: b.Warmup, For: b.For, Seed: b.Seed, Threads: b.Threads})
-				}
-			}
-		}
-	}
-	for i := range all {
-		if err := all[i].Check(); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
 }
 
 // checkFiles finds out before the measurement whether the results can be written.
@@ -182,31 +170,35 @@ func (b *Bench) checkFiles() error {
 	return nil
 }
 
-// systems starts what is to be started. dir is removed afterwards; when a start fails it is kept,
-// because it holds the logs.
-func (b *Bench) systems(ctx context.Context) (dir string, systems []*system, err error) {
+// systems starts what is to be started. The directory is removed afterwards; when a start fails it
+// is kept, because it holds the logs.
+func (b *Bench) systems(ctx context.Context) (systems []*system, err error) {
 	if len(b.Sizes) == 0 {
 		password, err := readPassword(b.RequirepassFile)
-		return "", []*system{runningSystem(b.addrs(), password, b.To)}, err
+		return runningSystem(b.addrs(), password).each(b.To), err
 	}
 	if err := checkRivals(b.Against); err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	if dir, err = os.MkdirTemp(".", "kelek-bench-"); err != nil {
-		return "", nil, err
+	if slices.Contains(b.Sizes, 1) && slices.ContainsFunc(b.To, needsFollower) {
+		return nil, fmt.Errorf("--to %s: a cluster of one node has no follower",
+			strings.Join(b.To, ","))
+	}
+	if b.dir, err = os.MkdirTemp(".", "kelek-bench-"); err != nil {
+		return nil, err
 	}
 	for _, n := range b.Sizes {
-		s, err := startKelek(ctx, dir, b.To, n)
+		s, _, err := startKelek(ctx, b.dir, fmt.Sprintf("kelek-%d", n), n)
 		if err != nil {
-			return "", nil, errors.Join(err, stopSystems(systems))
+			return nil, errors.Join(err, stopSystems(systems))
 		}
-		systems = append(systems, s)
+		systems = append(systems, s.each(b.To)...)
 	}
-	others, err := startRivals(ctx, dir, b.Against)
+	others, err := startRivals(ctx, b.dir, b.Against)
 	if err != nil {
-		return "", nil, errors.Join(err, stopSystems(systems))
+		return nil, errors.Join(err, stopSystems(systems))
 	}
-	return dir, append(systems, others...), nil
+	return append(systems, others...), nil
 }
 
 func (b *Bench) addrs() []string {
@@ -234,75 +226,6 @@ func removeDir(dir string) error {
 	return os.RemoveAll(filepath.Clean(dir))
 }
 
-// measure lets the systems take turns: A B A B, so that what disturbs the machine disturbs all.
-func (b *Bench) measure(ctx context.Context, systems []*system, workloads []load.Options) error {
-	b.announce(systems, workloads)
-	if !b.NoFill && slices.ContainsFunc(workloads, func(o load.Options) bool {
-		return o.ReadShare > 0 || o.Command == "get"
-	}) {
-		for _, s := range systems {
-			fmt.Fprintf(b.progress, "\r\x1b[Kwriting %d keys to %s", b.Keys, s.name)
-			if err := s.fill(ctx, workloads[0]); err != nil {
-				return fmt.Errorf("write the keys to %s: %w", s.name, err)
-			}
-		}
-	}
-	for _, o := range workloads {
-		for round := range b.Rounds {
-			for _, s := range systems {
-				if err := b.measureOne(ctx, s, o, round+1); err != nil {
-					return err
-				}
-			}
-		}
-		if len(systems) == 1 && b.Rounds == 1 {
-			b.printRows()
-		}
-	}
-	return nil
-}
-
-func (b *Bench) measureOne(ctx context.Context, s *system, o load.Options, round int) error {
-	o.Seed += uint64(round) // the same for all systems of a round
-	head := load.NewRow(s.name, len(s.servers), round, &o)
-	show := func(i load.Interval) {
-		fmt.Fprintf(b.progress, "\r\x1b[K%s  %s  round %d of %d: %.0f/s  p50 %s  p99 %s  errors %d",
-			s.name, head.Workload(), round, b.Rounds, i.PerSecond, short(i.P50), short(i.P99), i.Errors)
-	}
-	show(load.Interval{})
-	o.Progress = show
-	row, err := s.measure(ctx, o, round)
-	fmt.Fprint(b.progress, "\r\x1b[K")
-	if errors.Is(err, load.ErrUnsupported) {
-		if round == 1 {
-			fmt.Fprintf(b.out, "%s is left out of %s: %v\n", s.name, head.Workload(), err)
-		}
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("%s, %s: %w", s.name, head.Workload(), err)
-	}
-	b.report.Rows = append(b.report.Rows, row)
-	return nil
-}
-
-// announce tells what is about to happen and how long it takes.
-func (b *Bench) announce(systems []*system, workloads []load.Options) {
-	var names []string
-	for _, s := range systems {
-		names = append(names, s.name)
-	}
-	runs := len(systems) * len(workloads) * b.Rounds
-	total := time.Duration(runs) * (b.For + b.Warmup)
-	fmt.Fprintf(b.out, "%s\n%s\n%d keys (%s), values of %s random bytes, seed %d; about %s\n\n",
-		strings.Join(names, "  "), b.report.Machine, b.Keys,
-		map[bool]string{true: "zipfian", false: "uniform"}[b.Zipf], b.Size, b.Seed,
-		total.Round(time.Second))
-	if len(systems) == 1 && b.Rounds == 1 {
-		fmt.Fprintf(b.out, tableHead)
-	}
-}
-
 // finish prints the table and writes the files, also when the measurement was broken off.
 func (b *Bench) finish() error {
 	rows := b.report.Rows
@@ -310,11 +233,16 @@ func (b *Bench) finish() error {
 		return nil
 	}
 	b.report.Ratios = load.Ratios(rows)
-	if b.Rounds > 1 || slices.ContainsFunc(rows, func(r load.Row) bool {
-		return r.System != rows[0].System
-	}) {
-		writeComparison(b.out, rows)
+	lines := load.Lines(rows)
+	if b.alone {
+		writeOfSet(b.out, lines)
+	} else {
+		writeComparison(b.out, lines, rows[0].System)
 	}
+	writeProcesses(b.out, lines)
+	writePossible(b.out, lines)
+	writeFootprints(b.out, b.report.Footprints)
+	writeDrift(b.out, rows)
 	explain(b.out, rows)
 	for _, file := range []struct {
 		path  string

@@ -38,7 +38,7 @@ func answererOf(t *testing.T) string {
 
 func smallBench(out io.Writer) *Bench {
 	return &Bench{Command: []string{"set", "GET"}, Connections: []int{3}, Pipeline: []int{1, 4},
-		Size: "8-16", Keys: 100, MsetKeys: 2, To: toLeader, For: 150 * time.Millisecond, Threads: 2,
+		Size: "8-16", Keys: 100, MsetKeys: 2, To: []string{toLeader}, For: 150 * time.Millisecond, Threads: 2,
 		Rounds: 1, Quiet: true, out: out, progress: io.Discard}
 }
 
@@ -63,7 +63,7 @@ func TestBenchOnAServerThatIsNotOurs(t *testing.T) {
 	b, dir := smallBench(&out), t.TempDir()
 	b.Json, b.Csv, b.Svg = filepath.Join(dir, "j"), filepath.Join(dir, "c"), filepath.Join(dir, "s")
 	addr := answererOf(t)
-	measureAll(t, b, runningSystem([]string{addr}, "", toLeader))
+	measureAll(t, b, runningSystem([]string{addr}, "").each(b.To)...)
 	for _, line := range []string{addr, "set c3 P1 ", "set c3 P4 ", "get c3 P1 ", "get c3 P4 "} {
 		if !strings.Contains(out.String(), "\n"+line) && !strings.HasPrefix(out.String(), line) {
 			t.Errorf("no line %q in\n%s", line, &out)
@@ -95,8 +95,8 @@ func TestBenchLetsSystemsTakeTurns(t *testing.T) {
 	// Long enough for a machine that is busy with other tests to answer something in each run.
 	b.For = 300 * time.Millisecond
 	b.Rounds, b.Command, b.Pipeline = 3, []string{"set"}, []int{1}
-	first := runningSystem([]string{answererOf(t)}, "", toAll)
-	second := runningSystem([]string{answererOf(t)}, "", toAll)
+	first := runningSystem([]string{answererOf(t)}, "").each([]string{toAll})[0]
+	second := runningSystem([]string{answererOf(t)}, "").each([]string{toAll})[0]
 	first.name, second.name = "A", "B"
 	measureAll(t, b, first, second)
 	turns := ""
@@ -182,7 +182,8 @@ func TestFiguresFitTheirColumns(t *testing.T) {
 		d    time.Duration
 		text string
 	}{{999 * time.Microsecond, "999us"}, {1500 * time.Microsecond, "1.50ms"},
-		{90 * time.Second, "90.00s"}} {
+		{90 * time.Second, "90.00s"},
+		{136_450 * time.Microsecond, "136ms"}} {
 		if got := short(c.d); got != c.text {
 			t.Errorf("%s: %s", c.d, got)
 		}

@@ -32,7 +32,8 @@ func startEtcd(ctx context.Context, dir string) (*system, error) {
 	}
 	for i := range etcdNodes {
 		name, own, peer := fmt.Sprintf("e%d", i), loopback(ports[i]), loopback(ports[etcdNodes+i])
-		if err := l.add(name, own, "etcd", "--name", name, "--data-dir", filepath.Join(l.logs, name),
+		data := filepath.Join(l.logs, name)
+		if err := l.add(name, own, data, "etcd", "--name", name, "--data-dir", data,
 			"--listen-client-urls", "http://"+own, "--advertise-client-urls", "http://"+own,
 			"--listen-peer-urls", "http://"+peer, "--initial-advertise-peer-urls", "http://"+peer,
 			"--initial-cluster", strings.Join(members, ","), "--initial-cluster-state", "new",

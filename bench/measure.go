@@ -2,7 +2,12 @@ package bench
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,6 +18,7 @@ import (
 // meter reads what the processes of a system have used before and after a measurement.
 type meter struct {
 	servers       []server
+	targets       []string // addresses that get the load
 	password      string
 	before, after reading
 }
@@ -109,8 +115,10 @@ func (m *meter) process(s server, commands float64) (load.Process, bool) {
 	before, is := m.before.servers[s.name]
 	after, still := m.after.servers[s.name]
 	p := load.Process{Name: s.name, PID: s.pid, CPU: micros(after.CPU-before.CPU) / commands}
-	if after.ResidentMax >= 0 {
-		p.ResidentMax = ref(after.ResidentMax)
+	p.Target = slices.Contains(m.targets, s.addr)
+	p.Resident, p.ResidentMax = known(after.Resident), known(after.ResidentMax)
+	if bytes, err := diskUse(s.dir); err == nil && s.dir != "" {
+		p.Disk = &bytes
 	}
 	if before.WrittenBytes >= 0 && after.WrittenBytes >= 0 {
 		p.Written = ref(float64(after.WrittenBytes-before.WrittenBytes) / commands)
@@ -132,6 +140,14 @@ func (m *meter) syncs(commands float64) *float64 {
 	return ref(sum / commands)
 }
 
+// known is nil for the -1 of what is not known.
+func known(bytes int64) *int64 {
+	if bytes < 0 {
+		return nil
+	}
+	return &bytes
+}
+
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 func ref[T any](value T) *T { return &value }
@@ -142,7 +158,7 @@ func (s *system) measure(ctx context.Context, o load.Options, round int) (load.R
 	if err != nil {
 		return load.Row{}, err
 	}
-	m := &meter{servers: s.servers, password: s.password}
+	m := &meter{servers: s.servers, targets: addrs, password: s.password}
 	o.Addrs, o.Protocol, o.Password = addrs, s.protocol, s.password
 	o.Begin, o.End = m.begin, m.end
 	row := load.NewRow(s.name, len(s.servers), round, &o)
@@ -151,24 +167,78 @@ func (s *system) measure(ctx context.Context, o load.Options, round int) (load.R
 		return row, err
 	}
 	row.Result, row.Cost = *result, m.cost(result.Commands)
+	if drift, known := load.DriftOf(result.Series); known {
+		row.Drift = &drift
+	}
 	return row, nil
 }
 
-// fillDepth is the pipeline in which the keys are written before reads are measured.
-const fillDepth = 64
+// In what pipelines the keys are written, and how much is under way at most.
+const (
+	fillDepth = 64
+	fillBytes = 8 << 20
+)
 
-// fill writes every key once, so that reads find values.
-func (s *system) fill(ctx context.Context, o load.Options) error {
+// fill writes every key once, so that reads find values, and writes replace some.
+func (s *system) fill(ctx context.Context, o load.Options) (*load.Result, error) {
 	addrs, err := s.target(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	o.Addrs, o.Protocol, o.Password = addrs, s.protocol, s.password
-	o.Command, o.Sequential = "set", true
-	o.Depth, o.ReadShare, o.Rate, o.Warmup, o.ZipfKeys = fillDepth, 0, 0, 0, false
+	o.Command, o.Sequential, o.Every = "set", true, 0
+	o.ReadShare, o.Rate, o.Warmup, o.ZipfKeys = 0, 0, 0, false
+	o.Depth = max(1, min(fillDepth, fillBytes/(o.Connections*max(1, o.Sizes.Max))))
 	if s.protocol == load.EtcdHTTP {
 		o.Depth = 1
 	}
-	_, err = load.Run(ctx, o)
-	return err
+	result, err := load.Run(ctx, o)
+	if err == nil && result.Errors > 0 {
+		err = fmt.Errorf("%d of %d were refused, the first: %s", result.Errors, o.Keys, result.Refusal)
+	}
+	return result, err
+}
+
+// residentOf is the memory of each server now; -1: not known.
+func residentOf(servers []server) []int64 {
+	var all []int64
+	for _, s := range servers {
+		resident := int64(-1)
+		if u, err := load.UsageOf(s.pid); err == nil && s.pid != 0 {
+			resident = u.Resident
+		}
+		all = append(all, resident)
+	}
+	return all
+}
+
+// diskUse is what the files below a directory take on the disk. A file with several names counts
+// once: snapshots share files with the state. A file that is removed meanwhile does not count.
+func diskUse(dir string) (int64, error) {
+	total, seen := int64(0), map[fileID]bool{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		var info fs.FileInfo
+		if err == nil {
+			info, err = d.Info()
+		}
+		if errors.Is(err, fs.ErrNotExist) && path != dir {
+			return nil
+		}
+		if err != nil || !info.Mode().IsRegular() {
+			return err
+		}
+		id, bytes := extentOf(path, info)
+		if !seen[id] {
+			seen[id] = true
+			total += bytes
+		}
+		return nil
+	})
+	return total, err
+}
+
+// fileID is equal for all names of one file; on systems that do not tell, it is the name.
+type fileID struct {
+	device, inode uint64
+	name          string
 }

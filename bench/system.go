@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,32 +26,73 @@ type system struct {
 	servers  []server
 	// target is where the load goes; it is asked before each measurement, since leaders change.
 	target func(ctx context.Context) ([]string, error)
-	stop   func() error // nil: it was running before
+	stop   func() error // nil: it was running before, or an earlier system with its servers stops them
+	shared bool         // an earlier system has the same servers, and the same keys
+	keys   int          // instead of what was asked for; 0: as asked
+	sizes  *load.Sizes  // instead of what was asked for; nil: as asked
+	filled float64      // keys per second when they were written; 0: they were not
 }
+
+// adapt is a load as this system gets it.
+func (s *system) adapt(o load.Options) load.Options {
+	o.Keys = cmp.Or(s.keys, o.Keys)
+	if s.sizes != nil {
+		o.Sizes = *s.sizes
+	}
+	return o
+}
+
+// ceilingName is the rival that is no rival, but what is possible at most.
+const ceilingName = "ceiling"
 
 // server is one process of a system.
 type server struct {
 	name, addr string
-	pid        int // 0: not on this machine, or of another user
+	pid        int    // 0: not on this machine, or of another user
+	dir        string // of its data; empty: not known
 }
 
 // roles of --to.
 const (
 	toLeader    = "leader"
+	toFollower  = "follower" // one of them
 	toFollowers = "followers"
 	toAll       = "all"
 )
 
+func needsFollower(to string) bool { return to == toFollower || to == toFollowers }
+
 // runningSystem is servers that somebody else has started.
-func runningSystem(addrs []string, password, to string) *system {
+func runningSystem(addrs []string, password string) *system {
 	s := &system{name: strings.Join(addrs, ","), protocol: load.RESP, password: password}
 	for i, addr := range addrs {
-		s.servers = append(s.servers, server{fmt.Sprintf("node%d", i+1), addr, load.Listener(addr)})
-	}
-	s.target = func(ctx context.Context) ([]string, error) {
-		return kelekTarget(ctx, addrs, password, to)
+		s.servers = append(s.servers, server{name: fmt.Sprintf("node%d", i+1), addr: addr,
+			pid: load.Listener(addr)})
 	}
 	return s
+}
+
+// each is one system for each role that gets the load, all with the same servers.
+func (s *system) each(roles []string) []*system {
+	var all []*system
+	var addrs []string
+	for _, server := range s.servers {
+		addrs = append(addrs, server.addr)
+	}
+	for i, to := range roles {
+		c := *s
+		if to != toLeader {
+			c.name += " via " + to
+		}
+		if c.shared = i > 0; c.shared {
+			c.stop = nil
+		}
+		c.target = func(ctx context.Context) ([]string, error) {
+			return kelekTarget(ctx, addrs, s.password, to)
+		}
+		all = append(all, &c)
+	}
+	return all
 }
 
 // kelekTarget finds the nodes with a role. Servers that are not of kelek have none: all are used.
@@ -76,6 +118,8 @@ func kelekTarget(ctx context.Context, addrs []string, password, to string) ([]st
 			return leaders, nil
 		case to == toFollowers && len(leaders) == 1 && len(followers) > 0:
 			return followers, nil
+		case to == toFollower && len(leaders) == 1 && len(followers) > 0:
+			return followers[:1], nil
 		case len(leaders)+len(followers) == 0 && to == toLeader, to == toLeader && len(addrs) == 1:
 			return addrs, nil // some other server, or a part of a cluster
 		case time.Since(begin) > startLimit:
@@ -89,32 +133,30 @@ func kelekTarget(ctx context.Context, addrs []string, password, to string) ([]st
 }
 
 // startKelek starts a cluster of n nodes for a measurement.
-func startKelek(ctx context.Context, dir, to string, n int) (*system, error) {
+func startKelek(ctx context.Context, dir, name string, n int) (*system, *Cluster, error) {
 	binary, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	c, err := NewCluster(filepath.Join(dir, fmt.Sprintf("kelek-%d", n)), binary, n)
+	c, err := NewCluster(filepath.Join(dir, name), binary, n)
 	if err != nil {
-		return nil, err
-	}
-	s := &system{name: fmt.Sprintf("kelek-%d", n), protocol: load.RESP, stop: c.KillAll}
-	s.target = func(ctx context.Context) ([]string, error) {
-		if n == 1 {
-			return c.Addrs(), nil
-		}
-		return kelekTarget(ctx, c.Addrs(), "", to)
+		return nil, nil, err
 	}
 	if err = c.StartAll(); err == nil {
 		_, _, err = c.WaitLeader(ctx, 0)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.KillAll())
+		return nil, nil, errors.Join(err, c.KillAll())
 	}
-	for _, node := range c.Nodes {
-		s.servers = append(s.servers, server{node.Name, node.Addr(), node.Process.PID})
+	return &system{name: name, protocol: load.RESP, stop: c.KillAll, servers: serversOf(c)}, c, nil
+}
+
+func serversOf(c *Cluster) []server {
+	var servers []server
+	for _, n := range c.Nodes {
+		servers = append(servers, server{n.Name, n.Addr(), n.Process.PID, c.dataPath(n)})
 	}
-	return s, nil
+	return servers
 }
 
 // rival is a system of --against, and the program and the Debian package it needs.
@@ -124,19 +166,37 @@ type rival struct {
 }
 
 var rivals = []rival{
-	{"redis", "redis-server", "redis-server", func(ctx context.Context, dir string) (*system, error) {
-		return startRedis(ctx, dir, "redis-aof", "--appendonly", "yes", "--appendfsync", "always")
-	}},
+	{"redis-aof", "redis-server", "redis-server",
+		func(ctx context.Context, dir string) (*system, error) {
+			return startRedis(ctx, dir, "redis-aof", "--appendonly", "yes", "--appendfsync", "always")
+		}},
 	{"redis-memory", "redis-server", "redis-server",
 		func(ctx context.Context, dir string) (*system, error) {
 			return startRedis(ctx, dir, "redis-memory", "--appendonly", "no")
 		}},
 	{"etcd", "etcd", "etcd-server", startEtcd},
-	{"ceiling", "", "", startAnswerer},
+	{ceilingName, "", "", startAnswerer},
+}
+
+// everyRival replaces "redis", which means both of its forms, and leaves each name once.
+func everyRival(names []string) []string {
+	var all []string
+	for _, name := range names {
+		forms := []string{name}
+		if name == "redis" {
+			forms = []string{"redis-aof", "redis-memory"}
+		}
+		for _, form := range forms {
+			if !slices.Contains(all, form) {
+				all = append(all, form)
+			}
+		}
+	}
+	return all
 }
 
 func findRival(name string) (*rival, error) {
-	var names []string
+	names := []string{"redis"}
 	for i := range rivals {
 		if rivals[i].name == name {
 			return &rivals[i], nil
@@ -149,7 +209,7 @@ func findRival(name string) (*rival, error) {
 // checkRivals says what is missing, before anything is started.
 func checkRivals(names []string) error {
 	var failures []error
-	for _, name := range names {
+	for _, name := range everyRival(names) {
 		r, err := findRival(name)
 		if err == nil && r.program != "" {
 			if _, missing := exec.LookPath(r.program); missing != nil {
@@ -162,13 +222,10 @@ func checkRivals(names []string) error {
 	return errors.Join(failures...)
 }
 
-// startRivals starts what was named. "redis" means both of its forms.
+// startRivals starts what was named.
 func startRivals(ctx context.Context, dir string, names []string) ([]*system, error) {
-	if i := slices.Index(names, "redis"); i >= 0 && !slices.Contains(names, "redis-memory") {
-		names = slices.Insert(slices.Clone(names), i+1, "redis-memory")
-	}
 	var systems []*system
-	for _, name := range names {
+	for _, name := range everyRival(names) {
 		r, err := findRival(name)
 		var s *system
 		if err == nil {
@@ -221,13 +278,14 @@ func newLaunch(dir, name string) (*launch, error) {
 	return l, os.MkdirAll(l.logs, 0o700)
 }
 
-func (l *launch) add(name, addr, program string, args ...string) error {
+// add starts one process, which keeps its data in dir.
+func (l *launch) add(name, addr, dir, program string, args ...string) error {
 	p, err := spawn(program, args, nil, filepath.Join(l.logs, name+".log"))
 	if err != nil {
 		return err
 	}
 	l.processes = append(l.processes, p)
-	l.servers = append(l.servers, server{name, addr, p.PID})
+	l.servers = append(l.servers, server{name, addr, p.PID, dir})
 	return nil
 }
 
@@ -287,7 +345,7 @@ func single(ctx context.Context, dir, name, program string, args func(port int) 
 	}
 	addr := loopback(ports[0])
 	l.target = func(context.Context) ([]string, error) { return []string{addr}, nil }
-	if err := l.add(name, addr, program, args(ports[0])...); err != nil {
+	if err := l.add(name, addr, l.logs, program, args(ports[0])...); err != nil {
 		return nil, err
 	}
 	return l.finish(ctx, func() error {
@@ -318,7 +376,7 @@ func startAnswerer(ctx context.Context, dir string) (*system, error) {
 	if err != nil {
 		return nil, err
 	}
-	return single(ctx, dir, "ceiling", binary, func(port int) []string {
+	return single(ctx, dir, ceilingName, binary, func(port int) []string {
 		return []string{"bench", "answer", "--listen", loopback(port)}
 	})
 }

@@ -28,7 +28,14 @@ func Answer(ctx context.Context, ln net.Listener) error {
 	return nil
 }
 
+// transaction is the context of a connection between MULTI and EXEC: how many commands wait.
+type transaction int
+
 func answer(conn redcon.Conn, args [][]byte, value []byte) {
+	if queued, open := conn.Context().(transaction); open {
+		answerQueued(conn, args[0], queued)
+		return
+	}
 	switch name := args[0]; {
 	case is(name, "GET"):
 		conn.WriteBulk(value)
@@ -36,10 +43,27 @@ func answer(conn redcon.Conn, args [][]byte, value []byte) {
 		conn.WriteInt(1)
 	case is(name, "PING"):
 		conn.WriteString("PONG")
+	case is(name, "MULTI"):
+		conn.SetContext(transaction(0))
+		conn.WriteString("OK")
 	case is(name, "SET"), is(name, "MSET"), is(name, "AUTH"):
 		conn.WriteString("OK")
 	default:
-		conn.WriteError("ERR this server only answers GET, SET, MSET, INCR, APPEND and PING")
+		conn.WriteError("ERR this server only answers GET, SET, MSET, INCR, APPEND, PING and MULTI")
+	}
+}
+
+// answerQueued counts what is in a transaction, and answers as often at its end.
+func answerQueued(conn redcon.Conn, name []byte, queued transaction) {
+	if !is(name, "EXEC") {
+		conn.SetContext(queued + 1)
+		conn.WriteString("QUEUED")
+		return
+	}
+	conn.SetContext(nil)
+	conn.WriteArray(int(queued))
+	for range queued {
+		conn.WriteString("OK")
 	}
 }
 

@@ -24,9 +24,12 @@ func TestAnswer(t *testing.T) {
 	}
 	defer conn.Close()
 	fmt.Fprint(conn, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n*2\r\n$4\r\nincr\r\n$1\r\na\r\n"+
-		"*1\r\n$4\r\nPING\r\n*1\r\n$3\r\nFOO\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n")
-	want := "+OK\r\n:1\r\n+PONG\r\n-ERR this server only answers GET, SET, MSET, INCR, APPEND and " +
-		"PING\r\n$64\r\nabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijkl\r\n"
+		"*1\r\n$4\r\nPING\r\n*1\r\n$3\r\nFOO\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n"+
+		"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n*1\r\n$4\r\nEXEC\r\n"+
+		"*1\r\n$4\r\nPING\r\n")
+	want := "+OK\r\n:1\r\n+PONG\r\n-ERR this server only answers GET, SET, MSET, INCR, APPEND, " +
+		"PING and MULTI\r\n$64\r\nabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijkl\r\n+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n" +
+		"+PONG\r\n"
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {
 		t.Errorf("%q, %v", got, err)
@@ -50,14 +53,14 @@ func TestDiskLoops(t *testing.T) {
 		}
 	}
 	check(t, "batches", func() (Sample, error) {
-		return SyncedBatches(t.Context(), t.TempDir(), 16, length)
+		return SyncedBatches(t.Context(), t.TempDir(), 16, 100, length)
 	})
 	if _, err := Syncs(t.Context(), "/nonexistent", false, length); err == nil {
 		t.Error("a directory that does not exist was written to")
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := SyncedBatches(cancelled, t.TempDir(), 1, time.Hour); err == nil {
+	if _, err := SyncedBatches(cancelled, t.TempDir(), 1, 100, time.Hour); err == nil {
 		t.Error("a cancelled loop reports success")
 	}
 }

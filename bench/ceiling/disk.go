@@ -35,12 +35,10 @@ func repeat(ctx context.Context, length time.Duration, step func(i int) error) (
 	return s, ctx.Err()
 }
 
-// EntryBytes is the size of one entry of SyncedBatches.
-const EntryBytes = 100
-
-// SyncedBatches commits batches of so many entries under growing keys, each batch with a sync.
-func SyncedBatches(ctx context.Context, dir string, entries int, length time.Duration) (s Sample,
-	err error) {
+// SyncedBatches commits batches of so many entries of so many bytes under growing keys, each batch
+// with a sync.
+func SyncedBatches(ctx context.Context, dir string, entries, bytes int, length time.Duration) (
+	s Sample, err error) {
 	db, err := pebble.Open(filepath.Join(dir, fmt.Sprintf("pebble-%d", entries)), &pebble.Options{
 		FormatMajorVersion: pebble.FormatNewest, Logger: quiet{}, MemTableSize: 64 << 20})
 	if err != nil {
@@ -48,7 +46,7 @@ func SyncedBatches(ctx context.Context, dir string, entries int, length time.Dur
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	var random rand.PCG
-	key, value := make([]byte, 8), make([]byte, EntryBytes)
+	key, value := make([]byte, 8), make([]byte, bytes)
 	return repeat(ctx, length, func(i int) error {
 		batch := db.NewBatch()
 		for j := range entries {

@@ -35,6 +35,10 @@
 // guesses what an open loop measures. A library for histograms was taken, because its bucket
 // layout is the one that other tools read, and its edge cases have been found by others.
 //
-// What it does not do: TLS, transactions, verification of what is read (that is for the history
-// checker), and load from several machines.
+// What counts as one command: an MSET of ten keys is one, and so is a MULTI with ten SETs and its
+// EXEC, which is answered when EXEC is. It is refused when one of its replies is an error, or EXEC's
+// array holds one.
+//
+// What it does not do: TLS, WATCH, verification of what is read (that is for the history checker),
+// and load from several machines.
 package load

@@ -10,13 +10,14 @@ import (
 
 // Commands are the kinds of load. "get" and "set" work on the same keys, the others on their own,
 // because INCR needs numbers and APPEND lets values grow.
-var commandNames = []string{"set", "get", "incr", "append", "mset", "ping"}
+var commandNames = []string{"set", "get", "incr", "append", "mset", "multi", "ping"}
 
 // Limits of what one generator does; all far above what one machine answers.
 const (
 	connectionsMax = 10_000
 	depthMax       = 10_000
 	msetKeysMax    = 10_000
+	multiSetsMax   = 10_000
 	keysMax        = 1_000_000_000_000 // keys are written with 12 digits
 	threadsMax     = 64
 )
@@ -28,9 +29,10 @@ type Options struct {
 	Password    string        // sent by AUTH when not empty; RESP only
 	Connections int           // at least 1
 	Depth       int           // commands of a pipeline; at least 1
-	Command     string        // set, get, incr, append, mset, ping
+	Command     string        // set, get, incr, append, mset, multi, ping
 	ReadShare   float64       // of GETs among the commands, 0 to 1
 	MsetKeys    int           // pairs of one MSET; 0: 10
+	MultiSets   int           // SETs between MULTI and EXEC; 0: 10
 	Keys        int           // number of different keys; at least 1
 	ZipfKeys    bool          // low numbers are frequent; else all equally
 	Sequential  bool          // keys in order, each once: Keys commands in all, however long it takes
@@ -44,12 +46,16 @@ type Options struct {
 
 	// Begin and End are called when the measured time begins and ends; nil: nothing to do.
 	Begin, End func()
-	// Progress is called each second of the measured time; nil: nobody watches.
-	Progress func(Interval)
+	// Progress is called after each interval of the measured time, and may add to what is kept of it;
+	// nil: nobody watches.
+	Progress func(*Interval)
+	Every    time.Duration // length of an interval; 0: 1 s
 }
 
 func (o *Options) validate() error {
 	o.MsetKeys = orDefault(o.MsetKeys, 10)
+	o.MultiSets = orDefault(o.MultiSets, 10)
+	o.Every = orDefault(o.Every, time.Second)
 	o.Threads = orDefault(o.Threads, 1)
 	o.Timeout = orDefault(o.Timeout, 15*time.Second)
 	o.Command = strings.ToLower(o.Command)
@@ -63,6 +69,7 @@ func (o *Options) validate() error {
 		{"connections", o.Connections, 1, connectionsMax},
 		{"pipeline", o.Depth, 1, depthMax},
 		{"keys of an MSET", o.MsetKeys, 1, msetKeysMax},
+		{"SETs of a MULTI", o.MultiSets, 1, multiSetsMax},
 		{"keys", o.Keys, 1, keysMax},
 		{"threads", o.Threads, 1, min(threadsMax, 4*runtime.NumCPU())},
 		{"addresses", len(o.Addrs), 1, connectionsMax},
@@ -74,6 +81,9 @@ func (o *Options) validate() error {
 	}
 	if o.ReadShare < 0 || o.ReadShare > 1 {
 		return fmt.Errorf("read share: %g is not between 0 and 1", o.ReadShare)
+	}
+	if o.Every < 0 {
+		return fmt.Errorf("interval %s: it may not be negative", o.Every)
 	}
 	if o.Rate < 0 || o.For <= 0 && !o.Sequential || o.Warmup < 0 {
 		return fmt.Errorf("rate %g, warm-up %s and duration %s: none may be negative, and the "+
@@ -88,6 +98,17 @@ func orDefault[T comparable](value, fallback T) T {
 		return fallback
 	}
 	return value
+}
+
+// batch is how many SETs one command stands for; 0: it is a single command by its nature.
+func (o *Options) batch() int {
+	switch o.Command {
+	case "mset":
+		return o.MsetKeys
+	case "multi":
+		return o.MultiSets
+	}
+	return 0
 }
 
 // kind is that of the commands which are not a share of reads.

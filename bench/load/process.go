@@ -14,7 +14,8 @@ import (
 type Usage struct {
 	CPU          time.Duration // user and system time of all threads
 	WrittenBytes int64         // that it has caused to be sent to the disk; -1: not known
-	ResidentMax  int64         // bytes of memory at its peak; -1: not known
+	Resident     int64         // bytes of memory now; -1: not known
+	ResidentMax  int64         // and at its peak
 }
 
 // tick is the unit of CPU times in /proc. It is part of the system's interface, whatever the
@@ -28,7 +29,7 @@ func UsageOf(pid int) (Usage, error) {
 	if err != nil {
 		return Usage{}, err
 	}
-	u := Usage{WrittenBytes: -1, ResidentMax: -1}
+	u := Usage{WrittenBytes: -1, Resident: -1, ResidentMax: -1}
 	if u.CPU, err = parseStat(string(stat)); err != nil {
 		return Usage{}, err
 	}
@@ -37,11 +38,18 @@ func UsageOf(pid int) (Usage, error) {
 		u.WrittenBytes = field(string(io), "write_bytes:")
 	}
 	if status, err := os.ReadFile(filepath.Join(dir, "status")); err == nil {
-		if kib := field(string(status), "VmHWM:"); kib >= 0 {
-			u.ResidentMax = kib << 10
-		}
+		u.Resident = kibibytes(field(string(status), "VmRSS:"))
+		u.ResidentMax = kibibytes(field(string(status), "VmHWM:"))
 	}
 	return u, nil
+}
+
+// kibibytes as bytes; what is not known stays unknown.
+func kibibytes(n int64) int64 {
+	if n < 0 {
+		return -1
+	}
+	return n << 10
 }
 
 // parseStat reads user and system time from /proc/PID/stat.

@@ -128,6 +128,8 @@ func frameRESP(b []byte) (int, []byte, error) {
 		return end + 1, nil, nil
 	case '-':
 		return end + 1, line[1:], nil
+	case '*':
+		return frameArray(b, end+1)
 	case '$':
 		n, err := strconv.Atoi(string(line[1:])) // the conversion does not allocate
 		if err != nil || n < -1 || n > 2*valueBytesMax {
@@ -142,6 +144,39 @@ func frameRESP(b []byte) (int, []byte, error) {
 		return 0, nil, nil
 	}
 	return 0, nil, fmt.Errorf("reply %.40q: not one that a measured command has", line)
+}
+
+// elementsMax bounds the array that EXEC answers.
+const elementsMax = multiSetsMax
+
+// frameArray is the reply of EXEC, whose elements begin at a place. Its first element that is an
+// error is its refusal; that it has no elements at all is one, too.
+func frameArray(b []byte, begin int) (int, []byte, error) {
+	line := bytes.TrimSuffix(b[:begin-1], []byte{'\r'})
+	count, err := strconv.Atoi(string(line[1:])) // the conversion does not allocate
+	if err != nil || count < -1 || count > elementsMax {
+		return 0, nil, fmt.Errorf("reply %.40q: not the length of an array", line)
+	}
+	if count == -1 {
+		return begin, []byte("the transaction was not executed"), nil
+	}
+	var refusal []byte
+	at := begin
+	for range count {
+		if at < len(b) && b[at] == '*' {
+			return 0, nil, fmt.Errorf("reply %.40q: an array in an array, which no measured command has",
+				b)
+		}
+		length, refused, err := frameRESP(b[at:])
+		if length == 0 || err != nil {
+			return 0, nil, err
+		}
+		if refusal == nil {
+			refusal = refused
+		}
+		at += length
+	}
+	return at, refusal, nil
 }
 
 func tooLong(b []byte) error {

@@ -101,6 +101,9 @@ type Line struct {
 	Workload, System string
 	Rows             []Row
 	Ratio            *Ratio // of the first system to this one; nil for the first
+	// OfSet is this workload's throughput as a fraction of that of plain SETs with as many connections
+	// and as deep pipelines, on the same system in the same round; no values: there were none.
+	OfSet Spread
 }
 
 // Lines groups rows for a table.
@@ -120,10 +123,31 @@ func Lines(rows []Row) []Line {
 			}
 		}
 		if len(line.Rows) > 0 {
+			line.OfSet = ofSet(&line, rows)
 			lines = append(lines, line)
 		}
 	}
 	return lines
+}
+
+// ofSet compares writes that are not plain SETs with those that are.
+func ofSet(line *Line, rows []Row) Spread {
+	var values []float64
+	for i := range line.Rows {
+		r := &line.Rows[i]
+		plain := *r
+		plain.Command, plain.Batch, plain.ReadShare = "set", 0, 0
+		if r.Workload() == plain.Workload() || r.Command == "get" || r.Command == "ping" {
+			continue
+		}
+		for j := range rows {
+			if s := &rows[j]; s.System == r.System && s.Round == r.Round && s.PerSecond > 0 &&
+				s.Workload() == plain.Workload() {
+				values = append(values, r.PerSecond/s.PerSecond)
+			}
+		}
+	}
+	return SpreadOf(values)
 }
 
 // Spread is that of a figure over the rounds; rounds in which it is not known do not count.

@@ -29,14 +29,16 @@ type Result struct {
 	Series []Interval    `json:"series,omitempty"`
 }
 
-// Interval is about a second of a load.
+// Interval is a part of a load, of a second or as long as was wanted.
 type Interval struct {
 	At        time.Duration `json:"at_ns"` // its end, since the begin of the measured time
+	Count     int64         `json:"count"` // of commands that were answered in it, without errors
 	PerSecond float64       `json:"ops_per_sec"`
 	P50       time.Duration `json:"p50_ns"`
 	P99       time.Duration `json:"p99_ns"`
 	Max       time.Duration `json:"max_ns"`
 	Errors    int64         `json:"errors,omitempty"`
+	Resident  []int64       `json:"resident_bytes,omitempty"` // of each server process; -1: not known
 }
 
 // trial is one load under way.
@@ -130,14 +132,15 @@ func (r *trial) measure(ctx context.Context) (*Result, error) {
 // watch adds up one interval after the other until the measured time is over.
 func (r *trial) watch(ctx context.Context, ended <-chan struct{}, begin int64, result *Result,
 	total *tally) error {
+	every := r.options.Every
 	for over := false; !over; {
 		from := r.clock.now()
 		left := int64(math.MaxInt64)
 		if !r.options.Sequential {
 			left = begin + int64(r.options.For) - from
 		}
-		over = left <= int64(time.Second)*3/2 // no short interval at the end
-		wait := time.Second
+		over = left <= int64(every)*3/2 // no short interval at the end
+		wait := every
 		if over {
 			wait = time.Duration(left)
 		}
@@ -149,16 +152,17 @@ func (r *trial) watch(ctx context.Context, ended <-chan struct{}, begin int64, r
 		r.collect(part)
 		total.add(part)
 		interval := newInterval(part, time.Duration(r.clock.now()-from), r.clock.now()-begin)
-		if result.Series = append(result.Series, interval); r.options.Progress != nil {
-			r.options.Progress(interval)
+		if r.options.Progress != nil {
+			r.options.Progress(&interval)
 		}
+		result.Series = append(result.Series, interval)
 	}
 	return nil
 }
 
 func newInterval(part *tally, length time.Duration, at int64) Interval {
 	all := part.summary()
-	return Interval{At: time.Duration(at), PerSecond: float64(all.Count) / length.Seconds(),
+	return Interval{At: time.Duration(at), Count: all.Count, PerSecond: float64(all.Count) / length.Seconds(),
 		P50: all.P50, P99: all.P99, Max: all.Max, Errors: part.errors}
 }
 

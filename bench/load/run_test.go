@@ -23,7 +23,7 @@ func TestRunAgreesWithTheServer(t *testing.T) {
 		o.Rate, o.Password = rate, "secret"
 		steps := ""
 		o.Begin, o.End = func() { steps += "begin " }, func() { steps += "end" }
-		o.Progress = func(i Interval) { steps += "progress " }
+		o.Progress = func(i *Interval) { steps += "progress " }
 		result, err := Run(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,9 @@
 package load
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+)
 
 // session is one connection without its socket: it writes commands into a buffer and understands
 // the replies. It does no I/O and reads no clock, so the same code runs in the event loop, in the
@@ -21,10 +24,12 @@ type session struct {
 	first   int    // index of the oldest in waiting
 }
 
-// sent is a command that waits for its reply.
+// sent is a command that waits for its reply. A transaction has several, and is answered by the last.
 type sent struct {
-	due  int64
-	kind int
+	due     int64
+	kind    int
+	replies int  // that have not come
+	refused bool // one of those that have come was an error
 }
 
 const inBytes = 16 << 10 // to begin with; a buffer grows to the largest reply
@@ -61,19 +66,19 @@ func (s *session) idle() bool { return s.first == len(s.waiting) }
 
 // queue appends one command that was due at a time.
 func (s *session) queue(due int64) {
-	kind := s.appendCommand()
-	s.waiting = append(s.waiting, sent{due: due, kind: kind})
+	s.waiting = append(s.waiting, sent{due: due, kind: s.options.kind(), replies: 1})
+	s.appendCommand(&s.waiting[len(s.waiting)-1])
 }
 
-func (s *session) appendCommand() int {
+func (s *session) appendCommand(c *sent) {
 	command := s.options.Command
 	if share := s.options.ReadShare; share > 0 && s.random.float() < share {
 		command = "get"
 	}
 	switch command {
 	case "get":
+		c.kind = reads
 		s.out = s.encoder.get(s.out, s.key())
-		return reads
 	case "set":
 		s.out = s.encoder.set(s.out, s.key(), s.random, s.sizes.draw(s.random))
 	case "incr":
@@ -83,18 +88,31 @@ func (s *session) appendCommand() int {
 		s.out = appendBulkValue(s.out, s.random, s.sizes.draw(s.random))
 	case "mset":
 		s.mset()
+	case "multi":
+		c.replies = s.multi()
 	case "ping":
 		s.out = append(s.out, "*1\r\n$4\r\nPING\r\n"...)
 	}
-	return s.options.kind()
 }
 
 func (s *session) mset() {
-	s.out = fmt.Appendf(s.out, "*%d\r\n$4\r\nMSET\r\n", 1+2*s.options.MsetKeys)
+	s.out = append(s.out, '*')
+	s.out = strconv.AppendInt(s.out, int64(1+2*s.options.MsetKeys), 10)
+	s.out = append(s.out, "\r\n$4\r\nMSET\r\n"...)
 	for range s.options.MsetKeys {
 		s.out = appendBulkKey(s.out, "mst:", s.key())
 		s.out = appendBulkValue(s.out, s.random, s.sizes.draw(s.random))
 	}
+}
+
+// multi appends a transaction on the keys of "set" and returns how many replies it has.
+func (s *session) multi() int {
+	s.out = append(s.out, "*1\r\n$5\r\nMULTI\r\n"...)
+	for range s.options.MultiSets {
+		s.out = s.encoder.set(s.out, s.key(), s.random, s.sizes.draw(s.random))
+	}
+	s.out = append(s.out, "*1\r\n$4\r\nEXEC\r\n"...)
+	return s.options.MultiSets + 2
 }
 
 // room is where the next bytes of the connection go. It is never empty.
@@ -120,12 +138,7 @@ func (s *session) take(n int, now int64, t *tally) error {
 		if s.idle() {
 			return fmt.Errorf("reply %.40q: nothing was asked", s.in[begin:begin+length])
 		}
-		if command := s.waiting[s.first]; refusal != nil {
-			t.refuse(refusal)
-		} else {
-			t.record(command.kind, now-command.due)
-		}
-		s.first++
+		s.settle(refusal, now, t)
 		begin += length
 	}
 	s.inUsed = copy(s.in, s.in[begin:s.inUsed])
@@ -133,4 +146,20 @@ func (s *session) take(n int, now int64, t *tally) error {
 		s.waiting, s.first = s.waiting[:0], 0
 	}
 	return nil
+}
+
+// settle takes one reply to the oldest command that waits.
+func (s *session) settle(refusal []byte, now int64, t *tally) {
+	c := &s.waiting[s.first]
+	if refusal != nil && !c.refused {
+		c.refused = true
+		t.refuse(refusal)
+	}
+	if c.replies--; c.replies > 0 {
+		return
+	}
+	if !c.refused {
+		t.record(c.kind, now-c.due)
+	}
+	s.first++
 }

@@ -95,6 +95,16 @@ func (s Sizes) String() string {
 	return fmt.Sprintf("uniform:%d-%d", s.Min, s.Max)
 }
 
+// Mean is the expected size, from draws that are always the same.
+func (s Sizes) Mean() float64 {
+	const draws = 10_000
+	sum, sizes, random := 0, newSizer(s), newSource(1, 1)
+	for range draws {
+		sum += sizes.draw(random)
+	}
+	return float64(sum) / draws
+}
+
 // sizer draws sizes.
 type sizer struct {
 	Sizes
