@@ -66,14 +66,14 @@ func (f *fakeServer) keyCount() int {
 
 func (f *fakeServer) serve(conn net.Conn) {
 	defer conn.Close()
-	in, out := bufio.NewReader(conn), bufio.NewWriter(conn)
+	in, out, queued := bufio.NewReader(conn), bufio.NewWriter(conn), -1
 	for {
 		args, err := readCommand(in)
 		if err != nil {
 			return
 		}
 		reply := f.answer(args)
-		if reply == "" {
+		if queued, reply = transact(args[0], queued, reply); reply == "" {
 			return
 		}
 		out.WriteString(reply)
@@ -81,6 +81,21 @@ func (f *fakeServer) serve(conn net.Conn) {
 			return
 		}
 	}
+}
+
+// transact replaces the replies between MULTI and EXEC; queued is -1 outside.
+func transact(command string, queued int, reply string) (int, string) {
+	switch {
+	case reply == "":
+		return queued, ""
+	case command == "MULTI":
+		return 0, reply
+	case command == "EXEC":
+		return -1, fmt.Sprintf("*%d\r\n%s", queued, strings.Repeat("+OK\r\n", queued))
+	case queued >= 0:
+		return queued + 1, "+QUEUED\r\n"
+	}
+	return queued, reply
 }
 
 func (f *fakeServer) answer(args []string) string {

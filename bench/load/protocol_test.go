@@ -17,6 +17,9 @@ func TestFrames(t *testing.T) {
 	}{
 		{RESP, "+OK\r\n", ""}, {RESP, ":12\r\n", ""}, {RESP, "$-1\r\n", ""}, {RESP, "$0\r\n\r\n", ""},
 		{RESP, "$3\r\na\r\n\r\n", ""}, {RESP, "-ERR no\r\n", "ERR no"}, {RESP, "_\r\n", ""},
+		{RESP, "*0\r\n", ""}, {RESP, "*2\r\n+OK\r\n$3\r\nabc\r\n", ""},
+		{RESP, "*3\r\n:1\r\n-ERR a\r\n-ERR b\r\n", "ERR a"},
+		{RESP, "*-1\r\n", "the transaction was not executed"},
 		{EtcdHTTP, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: y\r\n\r\n{}", ""},
 		{EtcdHTTP, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", ""},
 		{EtcdHTTP, "HTTP/1.1 503 No\r\ncontent-length: 3\r\n\r\nbad",
@@ -33,7 +36,8 @@ func TestFrames(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"\r\n", "HTTP/1.1 400 Bad Request\r\n", "$x\r\n", "$-2\r\n",
-		"$999999999999\r\n", "*2\r\n", strings.Repeat("x", headerBytesMax+1)} {
+		"$999999999999\r\n", "*x\r\n", "*-2\r\n", "*999999999\r\n", "*1\r\n*1\r\n:1\r\n",
+		"*1\r\nx\r\n", strings.Repeat("x", headerBytesMax+1)} {
 		if n, _, err := RESP.frame([]byte(text)); err == nil {
 			t.Errorf("RESP %.20q: %d bytes and no error", text, n)
 		}

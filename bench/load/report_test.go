@@ -30,8 +30,12 @@ func testReport() *Report {
 			if i == 0 {
 				cpu, written, resident := 20.5, 0.0, int64(1<<20)
 				row.ServerCPU, row.Written = &cpu, &written
-				row.Processes = []Process{{Name: "n1", PID: 99, CPU: 20.5, Written: &written,
-					ResidentMax: &resident}}
+				row.Processes = []Process{{Name: "n1", PID: 99, Target: true, CPU: 20.5, Written: &written,
+					Resident: &resident, ResidentMax: &resident, Disk: &resident}}
+				row.Possible = &Possible{Front: 5000, Log: 4000.5, Group: 40}
+				row.Drift = &Drift{PerSecond: 0.99, P50: 1.01, P99: 1, Resident: 1.1}
+				row.Series = []Interval{{At: time.Second, Count: 500, PerSecond: 500, P50: ms(2), P99: ms(40),
+					Max: ms(70), Resident: []int64{resident, -1}}}
 			} else {
 				row.Refusal = "ERR, \"quoted\""
 			}
@@ -39,6 +43,9 @@ func testReport() *Report {
 		}
 	}
 	r.Ratios = Ratios(r.Rows)
+	r.Footprints = []Footprint{{System: "kelek-3", Keys: 1000, DataBytes: 80_000, FillRate: 1e5,
+		Resident: []int64{1 << 20, -1}, DiskLoaded: []int64{3 << 20}, DiskSettled: []int64{2 << 20},
+		SettleSeconds: 5, IdleCores: 0.01, RestartOne: 0.2, RestartAll: 0.4}}
 	return r
 }
 

@@ -112,8 +112,11 @@ func (r *trial) measure(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	call(r.options.Begin)
-	r.collect(newTally()) // what the warm-up has recorded is forgotten
-	begin := r.clock.now()
+	begin := int64(0) // without a warm-up replies may have come already, and count
+	if r.options.Warmup > 0 {
+		r.collect(newTally()) // what it has recorded is forgotten
+		begin = r.clock.now()
+	}
 	if err := r.watch(ctx, ended, begin, result, total); err != nil {
 		return nil, err
 	}

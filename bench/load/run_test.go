@@ -54,11 +54,13 @@ func TestTheFillWritesEveryKey(t *testing.T) {
 	f := newFakeServer(t)
 	o := runOptions(f)
 	o.Sequential, o.ReadShare, o.Keys, o.For = true, 0, 1003, 0
-	if _, err := Run(t.Context(), o); err != nil {
+	result, err := Run(t.Context(), o)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if f.keyCount() != 1003 || f.count("SET") != 1003 {
-		t.Errorf("%d keys by %d SETs", f.keyCount(), f.count("SET"))
+	if f.keyCount() != 1003 || f.count("SET") != 1003 || result.Commands != 1003 {
+		t.Errorf("%d keys by %d SETs, of which %d were counted", f.keyCount(), f.count("SET"),
+			result.Commands)
 	}
 }
 
@@ -143,7 +145,9 @@ func TestOptionsAreChecked(t *testing.T) {
 		"depth":   func(o *Options) { o.Depth = 0 }, "conns": func(o *Options) { o.Connections = 100_000 },
 		"keys": func(o *Options) { o.Keys = 0 }, "rate": func(o *Options) { o.Rate = -1 },
 		"time": func(o *Options) { o.For = 0 }, "addrs": func(o *Options) { o.Addrs = nil },
-		"etcd": func(o *Options) { o.Protocol = EtcdHTTP },
+		"multi": func(o *Options) { o.MultiSets = multiSetsMax + 1 },
+		"every": func(o *Options) { o.Every = -1 },
+		"etcd":  func(o *Options) { o.Protocol = EtcdHTTP },
 	} {
 		o := runOptions(f)
 		change(&o)
@@ -175,6 +179,9 @@ func TestProcFormats(t *testing.T) {
 		if _, err := parseStat(text); err == nil {
 			t.Errorf("%q was read", text)
 		}
+	}
+	if kibibytes(-1) != -1 || kibibytes(3) != 3072 {
+		t.Error("kibibytes")
 	}
 	io := "rchar: 1\nwrite_bytes: 4096\ncancelled_write_bytes: 9\n"
 	if n := field(io, "write_bytes:"); n != 4096 {
