@@ -38,8 +38,8 @@ func answererOf(t *testing.T) string {
 
 func smallBench(out io.Writer) *Bench {
 	return &Bench{Command: []string{"set", "GET"}, Connections: []int{3}, Pipeline: []int{1, 4},
-		Size: "8-16", Keys: 100, MsetKeys: 2, To: []string{toLeader}, For: 150 * time.Millisecond, Threads: 2,
-		Rounds: 1, Quiet: true, out: out, progress: io.Discard}
+		Size: "8-16", Keys: 100, MsetKeys: 2, To: []string{toLeader}, Threads: 2,
+		For: 150 * time.Millisecond, Rounds: 1, Quiet: true, out: out, progress: io.Discard}
 }
 
 // measureAll runs a bench on a system that runs, without starting anything.

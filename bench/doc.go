@@ -10,7 +10,10 @@
 // namespaces whose packets are dropped (network.go makes the two look alike, so a seed means the
 // same faults in both). `kelek bench` puts the load of package load on systems (running servers,
 // clusters it starts, rivals, the ceilings of package ceiling), lets them take turns, and tells
-// what a command costs each of their processes.
+// what a command costs each of their processes. A system is servers and those of them that get the
+// load, so the leader and a follower of one cluster are two that can be compared. `kelek bench
+// growth` fills clusters with stores of several sizes, and looks at what else grows with them:
+// memory, disk, and the time that a killed node needs to serve again.
 //
 // How the verdict works, in three independent ways, because each is blind to something:
 //
