@@ -98,28 +98,44 @@ func TestTableKeepsItsMemory(t *testing.T) {
 }
 
 // TestSettlementIsInOrder: Pebble takes a large batch that is in order for nothing, and sorts any
-// other.
+// other. Keys are of one database or of several, spread, of one slot, or of one prefix; and one
+// settling does all of it in turn.
 func TestSettlementIsInOrder(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
-	x, s := &table{}, &settling{}
-	for i := range 3000 {
-		key := place{db: uint8(random.IntN(3)), prefix: random.Uint64() >> (i % 2 * 58),
-			key: fmt.Append(nil, i)}.append(nil)
-		x.put(hashOf(key), key, nil, i%5 == 0)
+	s := &settling{}
+	for _, size := range []int{0, 1, 5, 200, 3000, 20_000} {
+		for _, databases := range []int{1, 3, op.Databases} {
+			for _, shift := range []int{0, 14, 58, 63} { // of the prefix
+				x := &table{}
+				for i := range size {
+					key := place{db: uint8(op.Databases - 1 - random.IntN(databases)),
+						prefix: random.Uint64() >> (i % 2 * shift), key: fmt.Append(nil, i)}.append(nil)
+					x.put(hashOf(key), key, nil, i%5 == 0)
+				}
+				x.put(hashOf(sysKey(sysOrigin, 7)), sysKey(sysOrigin, 7), []byte("o"), false)
+				x.put(hashOf(sysKey(sysOrigin, 6)), sysKey(sysOrigin, 6), []byte("o"), false)
+				if err := checkSorted(s, x); err != nil {
+					t.Errorf("%d keys of %d databases, shift %d: %v", size, databases, shift, err)
+				}
+			}
+		}
 	}
-	x.put(hashOf(sysKey(sysOrigin, 7)), sysKey(sysOrigin, 7), []byte("o"), false)
+}
+
+func checkSorted(s *settling, x *table) error {
 	s.sort(x)
 	if len(s.sorted) != x.live {
-		t.Fatalf("%d records, want %d", len(s.sorted), x.live)
+		return fmt.Errorf("%d records, want %d", len(s.sorted), x.live)
 	}
 	last := ""
 	for i := range s.sorted {
 		r, _ := x.record(int(s.sorted[i].at))
 		if string(r.key) <= last {
-			t.Fatalf("%x comes after %x", r.key, last)
+			return fmt.Errorf("%x comes after %x", r.key, last)
 		}
 		last = string(r.key)
 	}
+	return nil
 }
 
 // TestBatchesAreSeenAsAWhole: two keys that are always written together, in one batch, are never

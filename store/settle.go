@@ -5,10 +5,13 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"kelek/store/op"
 )
 
 // This file is how what was applied comes to Pebble: gathered first, and then in order.
@@ -31,7 +34,9 @@ type settling struct {
 	err  error         // of the last one
 
 	// What belongs to the settlement under way.
+	listed []settled // in the order in which it came
 	sorted []settled
+	ends   []uint32      // scratch of deal
 	batch  *pebble.Batch // for a small one, kept
 	spare  *table
 }
@@ -41,6 +46,11 @@ type settled struct {
 	prefix uint64 // of the storeKey, from its second byte on
 	at     uint32
 	db     uint8 // its first byte
+}
+
+// sameSlot reports whether a note of one is a note of the other. See counts.
+func (x *settled) sameSlot(y *settled) bool {
+	return x.db == y.db && slotOfPrefix(x.prefix) == slotOfPrefix(y.prefix)
 }
 
 // written is a batch that was applied and that nobody sees yet.
@@ -209,33 +219,94 @@ func (d *database) give(t *table) error {
 // positionBytes is more than what the position occupies in a batch.
 const positionBytes = 64
 
-// sort lists what is in t in the order of storeKeys. The same prefix is rare.
+// sort lists what is in t in the order of storeKeys. Prefixes are spread by a hash, so when records
+// are dealt out by the upper bits of theirs, some eight each are left to be compared. Where they are
+// not spread, as those of one slot, more are.
 func (s *settling) sort(t *table) {
-	s.sorted = s.sorted[:0]
+	databases := s.list(t)
+	width := min(max(bits.Len(uint(len(s.listed)/8)), databaseBits), sortBitsMax)
+	ends := s.deal(width, databases == 1)
+	first := 0
+	for _, end := range ends {
+		slices.SortFunc(s.sorted[first:end], func(x, y settled) int { return compare(t, x, y) })
+		first = int(end)
+	}
+}
+
+const (
+	// databaseBits are enough for the number of a database.
+	databaseBits = 4
+	// sortBitsMax keeps the places of sort in the nearest cache.
+	sortBitsMax = 13
+)
+
+func compare(t *table, x, y settled) int {
+	if x.db == y.db && x.prefix != y.prefix {
+		return cmp.Compare(x.prefix, y.prefix)
+	}
+	a, _ := t.record(int(x.at))
+	b, _ := t.record(int(y.at))
+	return bytes.Compare(a.key, b.key)
+}
+
+// list lists what is in t as it came, and tells how many databases it belongs to.
+func (s *settling) list(t *table) (databases int) {
+	s.listed = s.listed[:0]
+	var seen uint16
 	for at := 0; at < len(t.data); {
 		r, next := t.record(at)
 		if !r.dead {
-			s.sorted = append(s.sorted, settled{
+			s.listed = append(s.listed, settled{
 				prefix: binary.BigEndian.Uint64(r.key[1:]), at: uint32(at), db: r.key[0],
 			})
+			seen |= 1 << r.key[0] // nothing for the machine's own
 		}
 		at = next
 	}
-	slices.SortFunc(s.sorted, func(x, y settled) int {
-		if x.db == y.db && x.prefix != y.prefix {
-			return cmp.Compare(x.prefix, y.prefix)
+	return bits.OnesCount16(seen)
+}
+
+// deal puts what is listed to sorted by the upper width bits of what it is sorted by, the machine's own
+// keys last, and tells where each group ends.
+func (s *settling) deal(width int, oneDatabase bool) (ends []uint32) {
+	groups := 1<<width + 1
+	group := func(x *settled) uint64 {
+		switch {
+		case x.db >= op.Databases:
+			return uint64(groups - 1)
+		case oneDatabase:
+			return x.prefix >> (64 - width)
 		}
-		a, _ := t.record(int(x.at))
-		b, _ := t.record(int(y.at))
-		return bytes.Compare(a.key, b.key)
-	})
+		return uint64(x.db)<<(width-databaseBits) | x.prefix>>(64-width+databaseBits)
+	}
+	ends = slices.Grow(s.ends[:0], groups)[:groups]
+	clear(ends)
+	for i := range s.listed {
+		ends[group(&s.listed[i])]++
+	}
+	next := uint32(0)
+	for i, n := range ends {
+		ends[i] = next // where the group begins, until it is dealt
+		next += n
+	}
+	s.sorted = slices.Grow(s.sorted[:0], len(s.listed))[:len(s.listed)]
+	for i := range s.listed {
+		at := &ends[group(&s.listed[i])]
+		s.sorted[*at] = s.listed[i]
+		*at++
+	}
+	s.ends = ends
+	return ends
 }
 
 // fill writes the batch that Pebble gets.
 func (s *settling) fill(b *pebble.Batch, t *table, c *counts) error {
 	for i := range s.sorted {
-		r, _ := t.record(int(s.sorted[i].at))
-		c.note(r.key[0], s.sorted[i].prefix, t.reached.index)
+		x := &s.sorted[i]
+		r, _ := t.record(int(x.at))
+		if i == 0 || !x.sameSlot(&s.sorted[i-1]) {
+			c.note(x.db, x.prefix, t.reached.index)
+		}
 		var err error
 		if r.deleted {
 			err = b.Delete(r.key, nil)
