@@ -103,23 +103,32 @@ func TestTableKeepsItsMemory(t *testing.T) {
 func TestSettlementIsInOrder(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	s := &settling{}
-	for _, size := range []int{0, 1, 5, 200, 3000, 20_000} {
+	for _, size := range []int{0, 1, 5, 200, 2000, 70_000} {
 		for _, databases := range []int{1, 3, op.Databases} {
 			for _, shift := range []int{0, 14, 58, 63} { // of the prefix
-				x := &table{}
-				for i := range size {
-					key := place{db: uint8(op.Databases - 1 - random.IntN(databases)),
-						prefix: random.Uint64() >> (i % 2 * shift), key: fmt.Append(nil, i)}.append(nil)
-					x.put(hashOf(key), key, nil, i%5 == 0)
+				if size > 2000 && shift > 0 {
+					continue // tables are made for hashes
 				}
-				x.put(hashOf(sysKey(sysOrigin, 7)), sysKey(sysOrigin, 7), []byte("o"), false)
-				x.put(hashOf(sysKey(sysOrigin, 6)), sysKey(sysOrigin, 6), []byte("o"), false)
+				x := drawTable(random, size, databases, shift)
 				if err := checkSorted(s, x); err != nil {
 					t.Errorf("%d keys of %d databases, shift %d: %v", size, databases, shift, err)
 				}
 			}
 		}
 	}
+}
+
+func drawTable(random *rand.Rand, size, databases, shift int) *table {
+	x := &table{}
+	for i := range size {
+		key := place{db: uint8(op.Databases - 1 - random.IntN(databases)),
+			prefix: random.Uint64() >> (i % 2 * shift), key: fmt.Append(nil, i)}.append(nil)
+		x.put(hashOf(key), key, nil, i%5 == 0)
+	}
+	for _, id := range []uint64{7, 6} {
+		x.put(hashOf(sysKey(sysOrigin, id)), sysKey(sysOrigin, id), []byte("o"), false)
+	}
+	return x
 }
 
 func checkSorted(s *settling, x *table) error {
