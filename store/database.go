@@ -27,6 +27,7 @@ type database struct {
 	gathered    gathered
 	settling    settling
 	gatherBytes int
+	tables      func(begin bool) // Options.Tables
 
 	// position is what views show, or an instant less.
 	position atomic.Pointer[position]
@@ -43,7 +44,7 @@ const gone = math.MinInt64 / 2
 func newDatabase(db *pebble.DB, o *Options, path string, r *retiring) *database {
 	d := &database{
 		db: db, rows: newRows(o.RowBytes), path: path, retiring: r,
-		gatherBytes: int(o.GatherBytes),
+		gatherBytes: int(o.GatherBytes), tables: o.Tables,
 		flushing:    make(chan struct{}, 1),
 	}
 	d.gathered.front = &table{usual: d.gatherBytes}

@@ -43,8 +43,9 @@ type Options struct {
 	// full, 65 when it returned damaged data, otherwise with 1. It may be called with locks of
 	// Pebble held, so it must not call the Store.
 	Fatal func(error)
-	// Tables is told when the writing of tables begins, and when it ends: of one memtable, or of one
-	// compaction. Several may overlap. It must not call the Store, nor wait.
+	// Tables is told when work on tables begins, and when it ends, each of which takes a processor for
+	// milliseconds at a time: what was gathered is settled, a memtable is written, or tables are
+	// compacted. Several may overlap. It must not call the Store, nor wait.
 	Tables func(begin bool)
 
 	// LogMemTableBytes is the size of a memtable of log/. An entry is dead as soon as state/ has

@@ -174,7 +174,11 @@ func (d *database) startSettling() error {
 	if len(t.data) < d.gatherBytes {
 		d.perform(t)
 	} else {
-		go d.perform(t)
+		go func() {
+			d.tables(true)
+			defer d.tables(false)
+			d.perform(t)
+		}()
 	}
 	return nil
 }

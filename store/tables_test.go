@@ -1,14 +1,15 @@
 package store
 
 import (
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// Who asks is told of the begin and of the end of every writing of tables.
-func TestTellsWhenTablesAreWritten(t *testing.T) {
+// Who asks is told of the begin and of the end of all work on tables.
+func TestTellsOfWorkOnTables(t *testing.T) {
 	var mu sync.Mutex
 	var begun, under int
 	o := smallOptions(t, vfs.NewMem())
@@ -24,14 +25,15 @@ func TestTellsWhenTablesAreWritten(t *testing.T) {
 	}
 	r := newReplica(t, o)
 	for i := range 3 { // two flushes of the same key make a compaction worth its while
-		r.do(put("k", string(rune('a'+i))))
+		r.do(put("k", strings.Repeat(string(rune('a'+i)), int(2*o.GatherBytes))))
 		r.must(flushed(r.s))
 	}
 	r.must(r.s.machine.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false))
 	r.must(r.s.Close())
 	mu.Lock()
 	defer mu.Unlock()
-	if begun < 4 || under != 0 {
-		t.Errorf("%d begun, %d not ended; want three flushes and a compaction", begun, under)
+	if begun < 7 || under != 0 {
+		t.Errorf("%d begun, %d not ended; want three settlements and flushes, and a compaction", begun,
+			under)
 	}
 }

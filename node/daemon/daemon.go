@@ -156,7 +156,7 @@ func (d *Daemon) openIdentity(context.Context) error {
 
 func (d *Daemon) openStore(context.Context) error {
 	s, err := store.Open(d.settings.Dir, store.Options{Logger: d.logger,
-		Tables: d.processors.tablesWritten})
+		Tables: d.processors.tablesWorked})
 	if err != nil {
 		return storageError(err)
 	}

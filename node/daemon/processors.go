@@ -20,8 +20,8 @@ import (
 // client waits for less long. What one is not enough for:
 //
 //	load               a share of busyShare of what the node has, within one look: all, at once
-//	writing of tables  system calls that take milliseconds keep the processor that they were made on,
-//	                   until the runtime's monitor notices: all, as long as a table is being written
+//	work on tables     sorts, and system calls that take milliseconds, keep the processor that they
+//	                   began on, until the runtime's monitor notices: all, as long as they last
 //	slow disks         the same holds for the syncs of the log: all, while they take slowSync
 //
 // Fewer come only after calmLooks in a row have found that fewer would do.
@@ -33,7 +33,7 @@ type processors struct {
 
 	mu     sync.Mutex
 	now    int
-	tables int // that are being written
+	tables int // work on tables that is under way
 	calm   int // looks in a row that found fewer would do
 }
 
@@ -56,8 +56,8 @@ func newProcessors() *processors {
 	return p
 }
 
-// tablesWritten hears when the writing of a table begins and ends.
-func (p *processors) tablesWritten(begin bool) {
+// tablesWorked hears when work on tables begins and ends.
+func (p *processors) tablesWorked(begin bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !begin {

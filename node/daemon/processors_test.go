@@ -66,16 +66,16 @@ func TestWhatBlocksAProcessorNeedsAnother(t *testing.T) {
 		t.Errorf("%d processors while syncs are slow", *told)
 	}
 	calm()
-	p.tablesWritten(true)
+	p.tablesWorked(true)
 	if *told != 2 {
 		t.Errorf("%d processors while a table is written", *told)
 	}
-	p.tablesWritten(true)
-	p.tablesWritten(false)
+	p.tablesWorked(true)
+	p.tablesWorked(false)
 	if calm(); *told != 2 {
 		t.Errorf("%d processors while another table is still written", *told)
 	}
-	p.tablesWritten(false)
+	p.tablesWorked(false)
 	if calm(); *told != 1 {
 		t.Errorf("%d processors when all is written", *told)
 	}
@@ -84,7 +84,7 @@ func TestWhatBlocksAProcessorNeedsAnother(t *testing.T) {
 func TestWhoSetsGOMAXPROCSHasDecided(t *testing.T) {
 	t.Setenv("GOMAXPROCS", "2")
 	p := newProcessors()
-	p.tablesWritten(true)
+	p.tablesWorked(true)
 	p.look(0.1, 0)
 	if p.now != 1 || p.all != 1 {
 		t.Errorf("%+v", p)
