@@ -45,7 +45,7 @@ func newDatabase(db *pebble.DB, o *Options, path string, r *retiring) *database 
 	d := &database{
 		db: db, rows: newRows(o.RowBytes), path: path, retiring: r,
 		gatherBytes: int(o.GatherBytes), tables: o.Tables,
-		flushing:    make(chan struct{}, 1),
+		flushing: make(chan struct{}, 1),
 	}
 	d.gathered.front = &table{usual: d.gatherBytes}
 	d.settling.spare = &table{usual: d.gatherBytes}

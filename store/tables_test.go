@@ -25,7 +25,9 @@ func TestTellsOfWorkOnTables(t *testing.T) {
 	}
 	r := newReplica(t, o)
 	for i := range 3 { // two flushes of the same key make a compaction worth its while
-		r.do(put("k", strings.Repeat(string(rune('a'+i)), int(2*o.GatherBytes))))
+		for _, key := range []string{"k", "l"} { // more than GatherBytes with the second one
+			r.do(put(key, strings.Repeat(string(rune('a'+i)), int(o.GatherBytes*2/3))))
+		}
 		r.must(flushed(r.s))
 	}
 	r.must(r.s.machine.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false))
