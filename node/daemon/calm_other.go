@@ -1,6 +1,6 @@
-//go:build !unix
+//go:build !linux
 
 package daemon
 
-// CalmRuntime does nothing: a process of this system cannot start another program in its place.
+// CalmRuntime does nothing: what it is good for was seen on Linux only.
 func CalmRuntime() {}

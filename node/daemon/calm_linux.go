@@ -1,11 +1,13 @@
-//go:build unix
-
 package daemon
 
 import (
+	"math"
 	"os"
 	"strings"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // calmSetting keeps the runtime's monitor thread calm. The monitor looks for system calls that take
@@ -17,11 +19,15 @@ import (
 // error that begins with SCHED. Measured with Go 1.26; a runtime that does otherwise ignores it.
 const calmSetting = "schedtrace=2147483647"
 
+// traceEvery is what calmSetting says. The runtime counts from when the machine was started: where
+// that is longer ago, the trace would come at once, at every start, before the first line of the log.
+const traceEvery = math.MaxInt32 * time.Millisecond
+
 // CalmRuntime starts this program again in the same process, with calmSetting in GODEBUG: the runtime
 // reads it before anything else runs. It returns when there is nothing to be done, or when that fails:
 // a node works without.
 func CalmRuntime() {
-	environ, changed := calmed(os.Environ())
+	environ, changed := calmed(os.Environ(), uptime())
 	if !changed {
 		return
 	}
@@ -30,8 +36,21 @@ func CalmRuntime() {
 	}
 }
 
-// calmed adds calmSetting to what GODEBUG says, unless that has its own idea.
-func calmed(environ []string) (out []string, changed bool) {
+// uptime is what the runtime's clock shows; 0: unknown.
+func uptime() time.Duration {
+	var now unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
+		return 0
+	}
+	return time.Duration(now.Nano())
+}
+
+// calmed adds calmSetting to what GODEBUG says, unless that has its own idea, or the machine has been
+// up for so long that a trace is due.
+func calmed(environ []string, up time.Duration) (out []string, changed bool) {
+	if up >= traceEvery {
+		return environ, false
+	}
 	const name = "GODEBUG="
 	setting := calmSetting
 	for _, v := range environ {

@@ -1,5 +1,3 @@
-//go:build unix
-
 package daemon
 
 import (
@@ -25,13 +23,24 @@ func TestCalmedAddsToWhatGODEBUGSays(t *testing.T) {
 			[]string{"GODEBUGX=1", "GODEBUG=" + calmSetting}},
 		{"somebody has decided", []string{"GODEBUG=gctrace=1,schedtrace=1000"}, nil},
 	} {
-		got, changed := calmed(c.in)
+		got, changed := calmed(c.in, traceEvery-1)
 		if changed != (c.want != nil) || changed && !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, changed %t; want %q", c.name, got, changed, c.want)
 		}
 	}
-	if again, changed := calmed([]string{"GODEBUG=" + calmSetting}); changed {
+	if again, changed := calmed([]string{"GODEBUG=" + calmSetting}, 0); changed {
 		t.Errorf("it would never end: %q", again)
+	}
+}
+
+// On a machine that has been up for long the runtime would begin with a trace on standard error, where
+// nothing but the log is expected.
+func TestNobodyAsksForATraceThatIsDue(t *testing.T) {
+	if got, changed := calmed([]string{"A=b"}, traceEvery); changed {
+		t.Errorf("%q", got)
+	}
+	if up := uptime(); up <= 0 {
+		t.Errorf("up for %s", up)
 	}
 }
 
@@ -54,7 +63,8 @@ func TestCalmRuntimeStartsTheProgramAgain(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	want := fmt.Sprintf("process %d GODEBUG ", cmd.Process.Pid)
-	if text := string(out); strings.Count(text, want) != 1 || !strings.Contains(text, calmSetting) {
+	calm := strings.Contains(string(out), calmSetting)
+	if text := string(out); strings.Count(text, want) != 1 || calm != (uptime() < traceEvery) {
 		t.Errorf("%s\nwant a line %q with %s", text, want, calmSetting)
 	}
 }
