@@ -45,13 +45,13 @@ func TestTellsOfWorkOnTables(t *testing.T) {
 		})
 		more("a flush", func() { r.must(r.s.machine.db.Flush()) })
 	}
-	more("a compaction", func() {
-		r.must(r.s.machine.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false))
-	})
+	// What there is to compact may have been compacted already, after the second flush.
+	r.must(r.s.machine.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false))
 	r.must(r.s.Close())
 	mu.Lock()
 	defer mu.Unlock()
-	if under != 0 {
-		t.Errorf("%d of %d have no end", under, begun)
+	if begun < 5 || under != 0 {
+		t.Errorf("%d begun, %d of them have no end; want two settlements, two flushes and a compaction",
+			begun, under)
 	}
 }

@@ -164,9 +164,9 @@ func (q *queue) give(items []item) {
 	q.bytes -= cost
 }
 
-// begin opens the queue for a new connection; x may be nil. When our hello is not the one that the handshake
-// said, the new one goes before everything else: current is asked inside the lock, so a change of
-// the hello is either seen here or announced through the open queue.
+// begin opens the queue for a new connection; x may be nil. When our hello is not the one that the
+// handshake said, the new one goes before everything else: current is asked inside the lock, so a
+// change of the hello is either seen here or announced through the open queue.
 func (q *queue) begin(x *express, said wire.Hello, current func() wire.Hello) {
 	q.mu.Lock()
 	q.open, q.express = true, x
