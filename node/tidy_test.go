@@ -34,7 +34,7 @@ var allowed = map[string]struct{ ours, others string }{
 	"node/admin":     {"store/op", "github.com/prometheus/client_golang"},
 	"node/config":    {"", "github.com/alecthomas/kong"},
 	"node/daemon": {"node node/admin node/config node/transport raftcore raftcore/wire resp " +
-		"resp/client resp/command store store/op", "github.com/rs/zerolog"},
+		"resp/client resp/command store store/op", "github.com/rs/zerolog golang.org/x/sys"},
 	"store": {"raftcore raftcore/wire store/op",
 		"github.com/cockroachdb/pebble/v2 github.com/rs/zerolog github.com/cespare/xxhash/v2"},
 	"store/op":             {"", "github.com/cespare/xxhash/v2"},
