@@ -3,9 +3,9 @@ package bench
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -68,7 +68,6 @@ const valueBytes = 16 << 10
 func fill(t *testing.T, addr string, bytes int) time.Duration {
 	t.Helper()
 	const writers = 4
-	value := strings.Repeat("kelek. ", valueBytes/7+1)[:valueBytes]
 	begin := time.Now()
 	var all sync.WaitGroup
 	failures := make(chan error, writers)
@@ -82,9 +81,12 @@ func fill(t *testing.T, addr string, bytes int) time.Duration {
 				return
 			}
 			defer conn.Close() // every reply was read
+			random := rand.NewChaCha8([32]byte{byte(w)})
+			value := make([]byte, valueBytes)
 			for i := w; i < bytes/valueBytes && err == nil; i += writers {
 				var reply client.Reply
-				if reply, err = conn.Do("SET", fmt.Sprint("fill:", i), value); err == nil {
+				random.Read(value) // it never fails
+				if reply, err = conn.Do("SET", fmt.Sprint("fill:", i), string(value)); err == nil {
 					err = reply.Err()
 				}
 			}

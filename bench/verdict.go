@@ -40,7 +40,7 @@ func (v *Verdict) Pass() bool {
 }
 
 // checkLimit bounds the linearizability check.
-const checkLimit = 8 * time.Second
+const checkLimit = 20 * time.Second
 
 // readBatch is how many keys one MGET reads at the end.
 const readBatch = 500
