@@ -12,10 +12,10 @@ import (
 )
 
 // The plot: throughput to the right, latency upwards on a logarithmic scale, a line per system,
-// command and percentile.
+// workload and percentile.
 const (
-	plotWidth, plotHeight         = 860, 520
-	plotLeft, plotRight           = 80, 230 // margins; the right one holds the legend
+	plotWidth, plotHeight         = 980, 520
+	plotLeft, plotRight           = 80, 350 // margins; the right one holds the legend
 	plotTop, plotBottom           = 40, 60
 	legendStep, tickLength, ticks = 18, 5, 5
 )
@@ -56,12 +56,11 @@ type plot struct {
 	lowest, upper float64 // powers of ten, in microseconds
 }
 
+// seriesName is the workload at any rate.
 func seriesName(r *Row) string {
-	name := fmt.Sprintf("%s %s P%d", r.System, r.Command, r.Depth)
-	if r.ReadShare > 0 {
-		name += fmt.Sprintf(" %g%%get", 100*r.ReadShare)
-	}
-	return name
+	anyRate := *r
+	anyRate.Rate = 0
+	return r.System + " " + anyRate.Workload()
 }
 
 func newPlot(rows []Row) *plot {

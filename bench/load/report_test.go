@@ -134,3 +134,24 @@ func TestRatiosCompareWithinRounds(t *testing.T) {
 		t.Errorf("unknown figures count: %+v", spread)
 	}
 }
+
+// A line of the plot is one workload at several rates: what differs otherwise is another line.
+func TestAnotherLoadIsAnotherLine(t *testing.T) {
+	r := &Report{}
+	for _, connections := range []int{50, 256} {
+		for _, rate := range []float64{1000, 2000} {
+			row := NewRow("a", 1, 1, &Options{Command: "set", Connections: connections, Depth: 1, Rate: rate})
+			row.PerSecond = rate
+			row.Latency = Latency{Count: 1, P50: time.Millisecond, P99: time.Second, P999: time.Second}
+			r.Rows = append(r.Rows, row)
+		}
+	}
+	var text strings.Builder
+	if err := r.WriteSVG(&text); err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Count(text.String(), "<polyline"); lines != 2*len(plotted) ||
+		!strings.Contains(text.String(), "a set c256 P1 p99.9") {
+		t.Errorf("%d lines in\n%s", lines, text.String())
+	}
+}
