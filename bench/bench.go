@@ -241,7 +241,7 @@ func (b *Bench) finish() error {
 	}
 	writeProcesses(b.out, lines)
 	writePossible(b.out, lines)
-	writeFootprints(b.out, b.report.Footprints)
+	writeGrowth(b.out, lines, b.report.Footprints)
 	writeDrift(b.out, rows)
 	explain(b.out, rows)
 	for _, file := range []struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -149,7 +150,7 @@ func (g *benchGrowth) look(ctx context.Context, s *grown) (*load.Footprint, erro
 	f := &load.Footprint{System: s.name, Keys: s.keys, DataBytes: s.data, FillRate: s.filled,
 		Resident: residentOf(s.servers)}
 	var err error
-	if f.DiskLoaded, err = s.disks(); err != nil {
+	if f.DiskLoaded, err = s.disks(""); err != nil {
 		return nil, err
 	}
 	begin := time.Now()
@@ -157,6 +158,9 @@ func (g *benchGrowth) look(ctx context.Context, s *grown) (*load.Footprint, erro
 		return nil, err
 	}
 	f.SettleSeconds = time.Since(begin).Seconds()
+	if f.LogSettled, err = s.disks("log"); err != nil {
+		return nil, err
+	}
 	if f.IdleCores, err = s.idle(ctx, g.Idle); err != nil {
 		return nil, err
 	}
@@ -169,11 +173,11 @@ func (g *benchGrowth) look(ctx context.Context, s *grown) (*load.Footprint, erro
 	return f, err
 }
 
-// disks is what the data of each node takes.
-func (s *grown) disks() ([]int64, error) {
+// disks is what the data of each node takes, or a part of it.
+func (s *grown) disks(part string) ([]int64, error) {
 	var all []int64
 	for _, n := range s.cluster.Nodes {
-		bytes, err := diskUse(s.cluster.dataPath(n))
+		bytes, err := diskUse(filepath.Join(s.cluster.dataPath(n), part))
 		if err != nil {
 			return nil, err
 		}
@@ -190,7 +194,7 @@ const (
 
 // settle waits until the disk use stays as it is, or the time is over, and returns it.
 func (s *grown) settle(ctx context.Context, limit time.Duration) ([]int64, error) {
-	before, err := s.disks()
+	before, err := s.disks("")
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +202,7 @@ func (s *grown) settle(ctx context.Context, limit time.Duration) ([]int64, error
 		if err := sleep(ctx, min(settledFor, limit-waited)); err != nil {
 			return nil, err
 		}
-		now, err := s.disks()
+		now, err := s.disks("")
 		if err != nil || similar(before, now) {
 			return now, err
 		}
@@ -310,27 +314,56 @@ func askOnce(addr string, command []string) error {
 	return errors.Join(err, reply.Err())
 }
 
-// writeFootprints prints a line per store.
-func writeFootprints(w io.Writer, footprints []load.Footprint) {
+// writeGrowth compares each store with the first: throughput, and how far the tail of the latencies
+// is from their middle. Then a line per store.
+func writeGrowth(w io.Writer, lines []load.Line, footprints []load.Footprint) {
 	if len(footprints) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\n%-12s %9s %9s %9s %11s %11s %7s %9s %8s %11s %11s\n", "STORE", "DATA", "FILL/S",
-		"MEMORY", "DISK LOADED", "SETTLED", "x DATA", "AFTER", "IDLE CPU", "RESTART ONE", "RESTART ALL")
+	first := footprints[0].System
+	fmt.Fprintf(w, "\n%-24s %-12s %-24s %s\n", "WORKLOAD", "STORE", "THROUGHPUT TO "+first, "P99.9 : P50")
+	for i := range lines {
+		line := &lines[i]
+		if line.System == first {
+			continue
+		}
+		tail := line.Spread(func(r *load.Row) *float64 {
+			if r.Latency.P50 == 0 {
+				return nil
+			}
+			return ref(float64(r.Latency.P999) / float64(r.Latency.P50))
+		})
+		fmt.Fprintf(w, "%-24s %-12s %-24s %s\n", line.Workload, line.System, inverse(line.Ratio), tail)
+	}
+	writeFootprints(w, footprints)
+}
+
+// inverse is the ratio of this system to the first.
+func inverse(r *load.Ratio) string {
+	if r == nil {
+		return "-"
+	}
+	return load.Spread{Median: 1 / r.Median, Min: 1 / r.Max, Max: 1 / r.Min, Count: r.Count}.String()
+}
+
+func writeFootprints(w io.Writer, footprints []load.Footprint) {
+	fmt.Fprintf(w, "\n%-12s %9s %9s %9s %11s %11s %9s %7s %8s %9s %11s %11s\n", "STORE", "DATA",
+		"FILL/S", "MEMORY", "DISK LOADED", "SETTLED", "ITS LOG", "x DATA", "AFTER", "IDLE CPU",
+		"RESTART ONE", "RESTART ALL")
 	for i := range footprints {
 		f := &footprints[i]
 		memory, loaded, settled := most(f.Resident), most(f.DiskLoaded), most(f.DiskSettled)
-		idle := "-"
+		log, idle := most(f.LogSettled), "-"
 		if f.IdleCores >= 0 {
 			idle = fmt.Sprintf("%.2f%%", 100*f.IdleCores)
 		}
-		fmt.Fprintf(w, "%-12s %9s %9.0f %9s %11s %11s %7.2f %8.0fs %8s %10.2fs %10.2fs\n", f.System,
-			size(&f.DataBytes), f.FillRate, size(&memory), size(&loaded), size(&settled),
+		fmt.Fprintf(w, "%-12s %9s %9.0f %9s %11s %11s %9s %7.2f %7.0fs %9s %10.2fs %10.2fs\n", f.System,
+			size(&f.DataBytes), f.FillRate, size(&memory), size(&loaded), size(&settled), size(&log),
 			float64(settled)/float64(f.DataBytes), f.SettleSeconds, idle, f.RestartOne, f.RestartAll)
 	}
-	fmt.Fprint(w, "MEMORY, DISK: of the node that takes the most; IDLE CPU: of all nodes, of one core; "+
-		"RESTART ONE: a killed follower until it has answered a linearizable read; ALL: all nodes "+
-		"until each has executed a write.\n")
+	fmt.Fprint(w, "MEMORY, DISK: of the node that takes the most; ITS LOG: what is kept for followers, "+
+		"whatever the data; IDLE CPU: of all nodes, of one core; RESTART ONE: a killed follower until it "+
+		"has answered a linearizable read; ALL: all nodes until each has executed a write.\n")
 }
 
 // most is the largest; -1 when one is not known.

@@ -257,22 +257,50 @@ func TestTables(t *testing.T) {
 	writeDrift(&out, rows)
 	printInterval(&out, &load.Interval{At: 10 * time.Second, PerSecond: 7, P50: time.Millisecond,
 		Resident: []int64{bytes, -1}})
-	writeFootprints(&out, []load.Footprint{{System: "10mx64", DataBytes: 2 << 20, FillRate: 9,
-		Resident: []int64{bytes, 1}, DiskLoaded: []int64{8 << 20}, DiskSettled: []int64{4 << 20, bytes},
-		SettleSeconds: 5, IdleCores: 0.0123, RestartOne: 0.25, RestartAll: 0.5}})
 	for _, want := range []string{`set c50 P16 +kelek-3 +n1\* n2 +3\.00us 2\.00us +9\.00B - +3MiB - +3MiB -\n`,
 		`OF SET  mset/10 c50 P16: 0\.25\n`, `throughput 0\.99, p50 1\.00, p99 1\.50, memory 1\.01\n`,
-		` 10s +7 +1\.00ms .* 3MiB  -\n`,
-		`10mx64 +2MiB +9 +3MiB +8MiB +4MiB +2\.00 +5s +1\.23% +0\.25s +0\.50s\n`} {
+		` 10s +7 +1\.00ms .* 3MiB  -\n`} {
 		if !regexp.MustCompile(want).MatchString(out.String()) {
 			t.Errorf("no %s in\n%s", want, &out)
 		}
 	}
-	idle := -1.0
+}
+
+func TestTheTablesOfGrowth(t *testing.T) {
+	var rows []load.Row
+	for round, perSecond := range []float64{50, 80, 100} {
+		for _, system := range []string{"small", "large"} {
+			row := load.NewRow(system, 3, round, &load.Options{Command: "set", Connections: 50, Depth: 16})
+			row.PerSecond = 100
+			if system == "large" {
+				row.PerSecond = perSecond
+			}
+			row.Latency = load.Latency{Count: 1, P50: 2 * time.Millisecond, P999: 9 * time.Millisecond}
+			rows = append(rows, row)
+		}
+	}
+	const mib = 1 << 20
+	var out strings.Builder
+	writeGrowth(&out, load.Lines(rows), []load.Footprint{
+		{System: "small", DataBytes: mib, Resident: []int64{1, -1}, IdleCores: -1},
+		{System: "large", DataBytes: 2 * mib, FillRate: 9, Resident: []int64{3 * mib, 1},
+			DiskLoaded: []int64{8 * mib}, DiskSettled: []int64{4 * mib, 3 * mib},
+			LogSettled: []int64{mib, 0}, SettleSeconds: 5, IdleCores: 0.0123, RestartOne: 0.25,
+			RestartAll: 0.5}})
+	for _, want := range []string{
+		`\nset c50 P16 +large +0\.80 \[0\.50\.\.1\.00\] +4\.50 \[4\.50\.\.4\.50\]\n`,
+		`\nsmall +1MiB +0 +- +- +- +- +\S+ +0s +- +0\.00s`,
+		`\nlarge +2MiB +9 +3MiB +8MiB +4MiB +1MiB +2\.00 +5s +1\.23% +0\.25s +0\.50s\n`} {
+		if !regexp.MustCompile(want).MatchString(out.String()) {
+			t.Errorf("no %s in\n%s", want, &out)
+		}
+	}
+	if strings.Contains(out.String(), "P16          small") {
+		t.Errorf("the first is compared with itself:\n%s", &out)
+	}
 	out.Reset()
-	writeFootprints(&out, []load.Footprint{{System: "s", DataBytes: 1, IdleCores: idle}})
-	if !regexp.MustCompile(`0s +- +0\.00s`).MatchString(out.String()) {
-		t.Errorf("the unknown is told as a number:\n%s", &out)
+	if writeGrowth(&out, load.Lines(rows), nil); out.Len() > 0 {
+		t.Errorf("without stores:\n%s", &out)
 	}
 }
 
@@ -303,7 +331,7 @@ func TestBenchGrowth(t *testing.T) {
 	for i, f := range report.Footprints {
 		data := []int64{300 * 80, 100 * (16 + 2048)}[i]
 		if f.DataBytes != data || f.FillRate <= 0 || most(f.DiskLoaded) < data ||
-			most(f.DiskSettled) <= 0 || len(f.Resident) != 1 || f.RestartOne <= 0 || f.RestartAll <= 0 {
+			most(f.DiskSettled) <= 0 || most(f.LogSettled) > most(f.DiskSettled) || len(f.Resident) != 1 || f.RestartOne <= 0 || f.RestartAll <= 0 {
 			t.Errorf("%+v", f)
 		}
 	}

@@ -96,6 +96,7 @@ type Footprint struct {
 	Resident      []int64 `json:"resident_bytes"`      // of each node after the load; -1: not known
 	DiskLoaded    []int64 `json:"disk_bytes_loaded"`   // of each node when the load had ended
 	DiskSettled   []int64 `json:"disk_bytes_settled"`  // when it did not change any more
+	LogSettled    []int64 `json:"log_bytes_settled"`   // of that, what is kept of the replicated log
 	SettleSeconds float64 `json:"settle_seconds"`      // between the two
 	IdleCores     float64 `json:"idle_cores"`          // CPU of all nodes without load; -1: not known
 	RestartOne    float64 `json:"restart_one_seconds"` // a follower, from its start to a read through it
