@@ -54,6 +54,11 @@ func TestTheFillWritesEveryKey(t *testing.T) {
 	f := newFakeServer(t)
 	o := runOptions(f)
 	o.Sequential, o.ReadShare, o.Keys, o.For = true, 0, 1003, 0
+	o.Begin = func() { // as late as can be: what came before it counts, too
+		for f.count("SET") < int64(o.Keys) {
+			time.Sleep(time.Millisecond)
+		}
+	}
 	result, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
