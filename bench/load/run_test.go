@@ -55,7 +55,7 @@ func TestTheFillWritesEveryKey(t *testing.T) {
 	o := runOptions(f)
 	o.Sequential, o.ReadShare, o.Keys, o.For = true, 0, 1003, 0
 	o.Begin = func() { // as late as can be: what came before it counts, too
-		for f.count("SET") < int64(o.Keys) {
+		for end := time.Now().Add(time.Minute); f.count("SET") < int64(o.Keys) && time.Now().Before(end); {
 			time.Sleep(time.Millisecond)
 		}
 	}
