@@ -87,6 +87,13 @@ func (p *processors) look(used float64, sync time.Duration) {
 	}
 }
 
+// end gives the runtime back what it had.
+func (p *processors) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.use(p.all)
+}
+
 // use makes the runtime use n. Locked.
 func (p *processors) use(n int) {
 	p.calm = 0
@@ -101,18 +108,21 @@ func (d *Daemon) adaptProcessors(context.Context) error {
 	if _, known := processorTime(); !known || d.processors.all == 1 {
 		return nil
 	}
-	ended := make(chan struct{})
+	end, ended := make(chan struct{}), make(chan struct{})
 	d.onStop("processors", func(context.Context) error {
-		close(ended)
+		close(end)
+		<-ended
+		d.processors.end()
 		return nil
 	})
 	go func() {
+		defer close(ended)
 		ticker := time.NewTicker(lookInterval)
 		defer ticker.Stop()
 		last := d.usage()
 		for {
 			select {
-			case <-ended:
+			case <-end:
 				return
 			case <-ticker.C:
 				now := d.usage()

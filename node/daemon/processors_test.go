@@ -28,6 +28,12 @@ func TestANodeThatIsNotBusyHasOneProcessor(t *testing.T) {
 	if p.look(busyShare+0.01, 0); *told != 4 {
 		t.Errorf("%d processors for a node that needs more than one", *told)
 	}
+	for range calmLooks {
+		p.look(0.2, 0)
+	}
+	if p.end(); *told != 4 {
+		t.Errorf("%d processors are left to who comes after the node", *told)
+	}
 }
 
 // One busy look among calm ones begins the count anew.
