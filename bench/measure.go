@@ -167,6 +167,10 @@ func (s *system) measure(ctx context.Context, o load.Options, round int) (load.R
 		return row, err
 	}
 	row.Result, row.Cost = *result, m.cost(result.Commands)
+	after, err := s.target(ctx)
+	if row.Moved = !slices.Equal(addrs, after); err != nil {
+		return row, err
+	}
 	if drift, known := load.DriftOf(result.Series); known {
 		row.Drift = &drift
 	}

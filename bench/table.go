@@ -220,6 +220,10 @@ func explain(w io.Writer, rows []load.Row) {
 			fmt.Fprintf(w, "ERRORS  %s, %s, round %d: %d error replies, the first: %s\n", r.System,
 				r.Workload(), r.Round, r.Errors, r.Refusal)
 		}
+		if r.Moved {
+			fmt.Fprintf(w, "MOVED   %s, %s, round %d: the leader changed meanwhile; the load stayed where it "+
+				"was\n", r.System, r.Workload(), r.Round)
+		}
 		if r.Missed > int64(r.Connections*r.Depth) {
 			fmt.Fprintf(w, "BEHIND  %s, %s, round %d: %d commands were due and not sent; their wait is "+
 				"in the latencies\n", r.System, r.Workload(), r.Round, r.Missed)

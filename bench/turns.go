@@ -66,22 +66,7 @@ func (b *Bench) measureOne(ctx context.Context, s *system, o load.Options, round
 	o = s.adapt(o)
 	o.Seed += uint64(round) // the same for all systems of a round
 	head := load.NewRow(s.name, len(s.servers), round, &o)
-	show := func(i *load.Interval) {
-		i.Resident = residentOf(s.servers)
-		fmt.Fprintf(b.progress, "\r\x1b[K%s  %s  round %d of %d: %.0f/s  p50 %s  p99 %s  errors %d%s",
-			s.name, head.Workload(), round, b.Rounds, i.PerSecond, short(i.P50), short(i.P99), i.Errors,
-			memories(i.Resident))
-	}
-	show(&load.Interval{})
-	o.Progress = show
-	if b.Interval > 0 {
-		fmt.Fprintf(b.out, "%s  %s  round %d\n%s", s.name, head.Workload(), round, intervalHead)
-		o.Progress = func(i *load.Interval) {
-			show(i)
-			fmt.Fprint(b.progress, "\r\x1b[K")
-			printInterval(b.out, i)
-		}
-	}
+	o.Progress = b.observer(s, &head)
 	row, err := s.measure(ctx, o, round)
 	fmt.Fprint(b.progress, "\r\x1b[K")
 	if errors.Is(err, load.ErrUnsupported) {
@@ -101,6 +86,27 @@ func (b *Bench) measureOne(ctx context.Context, s *system, o load.Options, round
 		printRow(b.out, &row)
 	}
 	return nil
+}
+
+// observer shows each interval of a measurement that is about to begin, and keeps with it how much
+// memory the servers have.
+func (b *Bench) observer(s *system, head *load.Row) func(*load.Interval) {
+	show := func(i *load.Interval) {
+		i.Resident = residentOf(s.servers)
+		fmt.Fprintf(b.progress, "\r\x1b[K%s  %s  round %d of %d: %.0f/s  p50 %s  p99 %s  errors %d%s",
+			s.name, head.Workload(), head.Round, b.Rounds, i.PerSecond, short(i.P50), short(i.P99),
+			i.Errors, memories(i.Resident))
+	}
+	show(&load.Interval{})
+	if b.Interval == 0 {
+		return show
+	}
+	fmt.Fprintf(b.out, "%s  %s  round %d\n%s", s.name, head.Workload(), head.Round, intervalHead)
+	return func(i *load.Interval) {
+		show(i)
+		fmt.Fprint(b.progress, "\r\x1b[K")
+		printInterval(b.out, i)
+	}
 }
 
 // announce tells what is about to happen and how long it takes.

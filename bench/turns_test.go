@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"io"
 	"net"
@@ -185,6 +186,29 @@ func TestWhatIsPossible(t *testing.T) {
 	}
 	if err := b.measurePossible(t.Context(), o, rows[:1]); err != nil {
 		t.Errorf("without a ceiling: %v", err)
+	}
+}
+
+// A figure whose leader has moved meanwhile says so.
+func TestALeaderThatMovesIsTold(t *testing.T) {
+	var out strings.Builder
+	b := smallBench(&out)
+	b.Command, b.Pipeline = []string{"set"}, []int{1}
+	addr := answererOf(t)
+	for round, targets := range [][]string{{addr}, {addr, "127.0.0.1:1"}} {
+		s := runningSystem([]string{addr}, "")
+		s.target = func(context.Context) ([]string, error) {
+			now := targets[0]
+			targets = targets[len(targets)-1:]
+			return []string{now}, nil
+		}
+		b.report.Rows = nil
+		out.Reset()
+		measureAll(t, b, s)
+		if told := strings.Contains(out.String(), "MOVED"); told != (round == 1) ||
+			b.report.Rows[0].Moved != told {
+			t.Errorf("%q: told %t\n%s", targets, told, &out)
+		}
 	}
 }
 

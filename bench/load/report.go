@@ -26,8 +26,10 @@ type Row struct {
 	Seed        uint64  `json:"seed"`
 	Result      `json:"result"`
 	Cost        `json:"cost"`
-	Drift       *Drift    `json:"drift,omitempty"`    // of a run of many intervals; nil: too few
-	Possible    *Possible `json:"possible,omitempty"` // what the ceilings allow; nil: not measured
+	// Moved says that other servers would have got the load when it ended: the leader had changed.
+	Moved    bool      `json:"leader_changed,omitempty"`
+	Drift    *Drift    `json:"drift,omitempty"`    // of a run of many intervals; nil: too few
+	Possible *Possible `json:"possible,omitempty"` // what the ceilings allow; nil: not measured
 }
 
 // Cost is what the commands of a measurement have cost. What could not be found out is nil.
