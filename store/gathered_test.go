@@ -226,6 +226,11 @@ func TestNobodyReads(t *testing.T) {
 			t.Errorf("k is %s, want %s", got.Bytes, want)
 		}
 	}
+	inner := put("once", "value")
+	once := op.Op{Code: op.CodeOnce, Client: []byte("client"), Request: 1, Inner: inner.Append(nil)}
+	if got := r.do(once); got != "ok" { // for which the machine looks at keys of its own
+		t.Errorf("ONCE answers %s", got)
+	}
 	write("a")
 	if filled() != 0 {
 		t.Error("rows are filled although nobody has ever read them")
