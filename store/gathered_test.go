@@ -203,6 +203,44 @@ func TestBatchesAreSeenAsAWhole(t *testing.T) {
 	r.must(r.s.Close())
 }
 
+// TestGetAllocatesNothing: wherever a key is found in memory, or is known to be absent.
+func TestGetAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	r := newReplica(t, smallOptions(t, vfs.NewMem()))
+	d := r.s.machine.state
+	r.do(put("row", "value"))
+	r.must(d.settle())
+	view := r.s.View(false)
+	getText(t, view, 0, "row")
+	getText(t, view, 0, "no row")
+	view.Close()
+	r.must(r.commit(nil, r.proposal(put("gathered", "value"),
+		op.Op{Code: op.CodeTake, Key: []byte("row"), DB: 1})))
+	buf := make([]byte, 0, 64)
+	for _, of := range []struct {
+		key  string
+		want int
+	}{{"row", 5}, {"no row", 0}, {"gathered", 5}} {
+		key, bytes := []byte(of.key), 0
+		if _, k := d.recent(nil, placeOf(0, key).prefix, placeOf(0, key).append(nil)); k == askPebble {
+			t.Errorf("%s: Pebble has to be asked", of.key)
+		}
+		allocs := testing.AllocsPerRun(100, func() {
+			v := r.s.View(false)
+			value, err := v.Get(0, key, buf)
+			r.must(err)
+			v.Close()
+			bytes = len(value.Bytes)
+		})
+		if allocs != 0 || bytes != of.want {
+			t.Errorf("%s: %v allocations for %d bytes, want 0 for %d", of.key, allocs, bytes, of.want)
+		}
+	}
+	r.must(r.s.Close())
+}
+
 // TestNobodyReads: rows are not filled before anybody has looked, nor when nobody has for a while,
 // and are filled otherwise, with what is so then.
 func TestNobodyReads(t *testing.T) {
