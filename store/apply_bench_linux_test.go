@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"kelek/raftcore"
 	"kelek/store/op"
 )
@@ -47,6 +49,28 @@ func BenchmarkApply(b *testing.B) {
 			r.must(s.Close())
 		})
 	}
+}
+
+// BenchmarkFill writes the batch that Pebble gets of a usual settlement.
+func BenchmarkFill(b *testing.B) {
+	r := newReplica(b, smallOptions(b, vfs.NewMem()))
+	random := rand.New(rand.NewPCG(1, 1))
+	x := &table{usual: 9 << 20}
+	for len(x.data) < x.usual {
+		key := placeOf(0, fmt.Appendf(nil, "key:%012d", random.IntN(1_000_000))).append(nil)
+		x.put(hashOf(key), key, make([]byte, 68), false)
+	}
+	s, c := &settling{}, &counts{}
+	s.sort(x)
+	before, filled := processorTime(b), 0
+	for b.Loop() {
+		batch := r.s.machine.db.NewBatchWithSize(len(x.data) + positionBytes)
+		r.must(s.fill(batch, x, c))
+		r.must(batch.Close())
+		filled += len(s.sorted)
+	}
+	b.ReportMetric(float64(processorTime(b)-before)/float64(filled), "cpu-ns/set")
+	r.must(r.s.Close())
 }
 
 func processorTime(t testing.TB) int64 {
