@@ -202,6 +202,9 @@ func (o *Options) openReadOnly(path string) (*pebble.DB, error) {
 func (o *Options) logOptions(fs *stopFS, cache *pebble.Cache) *pebble.Options {
 	p := o.common("log", fs, cache)
 	p.MemTableSize = uint64(o.LogMemTableBytes)
+	// One that is written and one that is filled: these are large, and Pebble keeps one file more than
+	// these for its write-ahead log, to use them again, each as large as a memtable.
+	p.MemTableStopWritesThreshold = 2
 	// Moving tables down rewrites what is about to be deleted, so it may wait. Reads do not suffer
 	// from many tables, since entries come in key order and each is in one of them.
 	p.L0CompactionThreshold = 8
