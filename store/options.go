@@ -50,8 +50,7 @@ type Options struct {
 
 	// LogMemTableBytes is the size of a memtable of log/. An entry is dead as soon as state/ has
 	// flushed past it and nobody needs it any more, and then costs nothing if it was still in a
-	// memtable. So this is some times StateMemTableBytes, after which state/ flushes. Default 128
-	// MB.
+	// memtable. So this is some times StateMemTableBytes, after which state/ flushes. Default 64 MB.
 	LogMemTableBytes int64
 	// StateMemTableBytes is the size of a memtable of state/. Larger: overwritten values die in
 	// memory; smaller: less to replay after a crash, and more of it in the processor's caches.
@@ -75,7 +74,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	setDefault(&o.LogMemTableBytes, 128<<20)
+	setDefault(&o.LogMemTableBytes, 64<<20)
 	setDefault(&o.StateMemTableBytes, 16<<20)
 	setDefault(&o.GatherBytes, o.StateMemTableBytes*9/16)
 	setDefault(&o.CacheBytes, 128<<20)

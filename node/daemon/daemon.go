@@ -56,6 +56,7 @@ type closer struct {
 // Run serves until ctx ends, and then stops in order. An error is why the node could not go on;
 // node.ExitCode tells the exit code.
 func Run(ctx context.Context, settings *config.Serve, version string, logger zerolog.Logger) error {
+	boundMemory()
 	return newDaemon(settings, version, logger).serve(ctx)
 }
 

@@ -19,7 +19,8 @@ import (
 // So a node that is not busy has one: it needs a third less processor time for a command, and a lone
 // client waits for less long. What one is not enough for:
 //
-//	load               a share of busyShare of what the node has, within one look: all, at once
+//	load               a share of busyShare of what the node has, within one look: all that others
+//	                   leave it. More than that would bring nothing but their cost
 //	work on tables     sorts, and system calls that take milliseconds, keep the processor that they
 //	                   began on, until the runtime's monitor notices: all, as long as they last
 //	slow disks         the same holds for the syncs of the log: all, while they take slowSync
@@ -35,6 +36,13 @@ type processors struct {
 	now    int
 	tables int // work on tables that is under way
 	calm   int // looks in a row that found fewer would do
+	spared spare
+}
+
+// spare is what the machine had to spare up to a moment.
+type spare struct {
+	at   time.Time
+	time time.Duration // of all its processors
 }
 
 const (
@@ -42,6 +50,9 @@ const (
 	calmLooks    = 2
 	// busyShare of a processor is used before another one is worth its cost.
 	busyShare = 0.95
+	// leftShare of a processor may be used by others before the node is better off without it: with
+	// the second one it needs almost half as much again for the same work.
+	leftShare = 0.4
 	// slowSync is the mean duration of the log's syncs since the last look.
 	slowSync = 3 * time.Millisecond
 )
@@ -69,12 +80,20 @@ func (p *processors) tablesWorked(begin bool) {
 }
 
 // look takes what was used since the last look, as a number of processors, and the mean duration of a
-// sync.
-func (p *processors) look(used float64, sync time.Duration) {
+// sync. spared is asked only when it matters.
+func (p *processors) look(used float64, sync time.Duration, spared func() spare) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	need := min(p.all, max(1, int(math.Ceil(used/busyShare))))
-	if p.tables > 0 || sync >= slowSync || used >= busyShare*float64(p.now) {
+	if used >= busyShare*float64(p.now) {
+		need = p.all
+	}
+	if need > 1 {
+		need = min(need, p.left(used, spared()))
+	} else {
+		p.spared = spare{}
+	}
+	if p.tables > 0 || sync >= slowSync {
 		need = p.all
 	}
 	switch {
@@ -85,6 +104,21 @@ func (p *processors) look(used float64, sync time.Duration) {
 	default:
 		p.use(need)
 	}
+}
+
+// left is how many processors others leave to the node, which has used some since the last look.
+// Locked.
+func (p *processors) left(used float64, now spare) int {
+	last := p.spared
+	p.spared = now
+	switch {
+	case now.at.IsZero():
+		return p.all // not known on this system
+	case last.at.IsZero() || !now.at.After(last.at):
+		return p.now // known at the next look
+	}
+	spared := float64(now.time-last.time) / float64(now.at.Sub(last.at))
+	return max(1, int(used+spared+leftShare))
 }
 
 // end gives the runtime back what it had.
@@ -126,7 +160,8 @@ func (d *Daemon) adaptProcessors(context.Context) error {
 				return
 			case <-ticker.C:
 				now := d.usage()
-				d.processors.look(now.since(&last))
+				used, sync := now.since(&last)
+				d.processors.look(used, sync, machineSpare)
 				last = now
 			}
 		}

@@ -7,6 +7,20 @@ import (
 	"kelek/store/op"
 )
 
+// idle is a machine of which nobody else uses anything.
+var idle = sparing(64)
+
+// sparing is a machine that has so many processors to spare whenever it is asked.
+func sparing(processors float64) func() spare {
+	now := time.Unix(1, 0)
+	var all float64
+	return func() spare {
+		now = now.Add(lookInterval)
+		all += processors * float64(lookInterval)
+		return spare{now, time.Duration(all)}
+	}
+}
+
 // counted are processors of a machine with some, and what the runtime was told last.
 func counted(all int) (p *processors, told *int) {
 	told = new(int)
@@ -17,19 +31,22 @@ func counted(all int) (p *processors, told *int) {
 func TestANodeThatIsNotBusyHasOneProcessor(t *testing.T) {
 	p, told := counted(4)
 	for range calmLooks - 1 {
-		p.look(0.2, 0)
+		p.look(0.2, 0, idle)
 		if *told != 4 {
 			t.Fatalf("%d processors before %d looks", *told, calmLooks)
 		}
 	}
-	if p.look(0.2, 0); *told != 1 {
+	if p.look(0.2, 0, idle); *told != 1 {
 		t.Fatalf("%d processors", *told)
 	}
-	if p.look(busyShare+0.01, 0); *told != 4 {
+	if p.look(busyShare+0.01, 0, idle); *told != 1 {
+		t.Errorf("%d processors, and it is not known yet what others use", *told)
+	}
+	if p.look(busyShare+0.01, 0, idle); *told != 4 {
 		t.Errorf("%d processors for a node that needs more than one", *told)
 	}
 	for range calmLooks {
-		p.look(0.2, 0)
+		p.look(0.2, 0, idle)
 	}
 	if p.end(); *told != 4 {
 		t.Errorf("%d processors are left to who comes after the node", *told)
@@ -40,23 +57,58 @@ func TestANodeThatIsNotBusyHasOneProcessor(t *testing.T) {
 func TestFewerProcessorsOnlyAfterSeveralCalmLooks(t *testing.T) {
 	p, told := counted(2)
 	for range 5 {
-		if p.look(0.1, 0); *told != 2 {
+		if p.look(0.1, 0, idle); *told != 2 {
 			t.Fatalf("%d processors", *told)
 		}
-		p.look(1.99, 0)
+		p.look(1.99, 0, idle)
 	}
 }
 
 func TestAsManyProcessorsAsAreUsed(t *testing.T) {
 	p, told := counted(16)
 	for range calmLooks {
-		p.look(2.5, 0)
+		p.look(2.5, 0, idle)
 	}
 	if *told != 3 {
 		t.Errorf("%d processors for 2.5 that are used", *told)
 	}
-	if p.look(2.9, 0); *told != 16 {
+	if p.look(2.9, 0, idle); *told != 16 {
 		t.Errorf("%d processors, and 2.9 of 3 are used", *told)
+	}
+}
+
+// The load, and other nodes, run on the same two processors.
+func TestNoMoreProcessorsThanOthersLeave(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		now          int
+		used, spared float64
+		want         int
+	}{
+		{"others use half of one", 1, 1, 0.5, 1},
+		{"others use half of one, and it has both", 2, 1.1, 0.4, 1},
+		{"others use a quarter", 1, 1, 0.75, 2},
+		{"others use next to nothing, and it has both", 2, 1.85, 0.1, 2},
+		{"nobody else is there", 1, 1, 1, 2},
+		{"others use all", 2, 1, 0, 1},
+	} {
+		p, told := counted(2)
+		p.use(c.now)
+		machine := sparing(c.spared)
+		for range calmLooks + 1 {
+			p.look(c.used, 0, machine)
+		}
+		if *told != c.want {
+			t.Errorf("%s: %d processors, want %d", c.name, *told, c.want)
+		}
+	}
+}
+
+func TestWhereOthersCannotBeSeenALoadedNodeHasAll(t *testing.T) {
+	p, told := counted(2)
+	p.use(1)
+	if p.look(1, 0, func() spare { return spare{} }); *told != 2 {
+		t.Errorf("%d processors", *told)
 	}
 }
 
@@ -64,11 +116,11 @@ func TestWhatBlocksAProcessorNeedsAnother(t *testing.T) {
 	p, told := counted(2)
 	calm := func() {
 		for range calmLooks {
-			p.look(0.1, 0)
+			p.look(0.1, 0, idle)
 		}
 	}
 	calm()
-	if p.look(0.1, slowSync); *told != 2 {
+	if p.look(0.1, slowSync, idle); *told != 2 {
 		t.Errorf("%d processors while syncs are slow", *told)
 	}
 	calm()
@@ -91,7 +143,7 @@ func TestWhoSetsGOMAXPROCSHasDecided(t *testing.T) {
 	t.Setenv("GOMAXPROCS", "2")
 	p := newProcessors()
 	p.tablesWorked(true)
-	p.look(0.1, 0)
+	p.look(0.1, 0, idle)
 	if p.now != 1 || p.all != 1 {
 		t.Errorf("%+v", p)
 	}
